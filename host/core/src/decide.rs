@@ -1,0 +1,351 @@
+//! What may happen to an instance, decided in one place.
+//!
+//! Each function looks at an instance as it stands and returns the record to submit, or why not.
+//! The store calls them inside its critical section, so that what they saw still holds when the
+//! record takes its place.
+
+use crate::record::{
+    Accepted, Attempt, AttemptStarted, Ended, EndedHow, Event, Happening, LogLine, Record,
+    StallReason, Stalled, Started, StateWrite, Step, Turn,
+};
+use crate::{
+    Digest, DurationMs, Failure, Instance, Json, Position, RunId, TaskId, TaskState, Timestamp,
+};
+
+/// Why a record was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The instance has ended.
+    #[error("the instance has ended")]
+    Ended,
+    /// The guest, the attempt or the task that it comes from is no longer the current one. Drop
+    /// what it did.
+    #[error("it comes from a turn or an attempt that is no longer open")]
+    Stale,
+    /// What it had read of the state has changed. Do it again on a new snapshot.
+    #[error("the state that it had read has changed")]
+    Conflict,
+}
+
+/// The place in an instance's life where a guest stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TurnFence {
+    /// The start that it belongs to.
+    pub run: RunId,
+    /// The generation that it belongs to.
+    pub generation: u32,
+    /// The module that it runs.
+    pub module: Digest,
+    /// How many turns came before.
+    pub turns: u64,
+}
+
+impl TurnFence {
+    /// Where the instance stands now.
+    #[must_use]
+    pub fn of(instance: &Instance) -> Self {
+        let started = instance.started();
+        Self {
+            run: started.run,
+            generation: started.generation,
+            module: instance.module(),
+            turns: instance.turns(),
+        }
+    }
+}
+
+/// Names one attempt of one activity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AttemptFence {
+    /// The start that it belongs to.
+    pub run: RunId,
+    /// The generation that it belongs to.
+    pub generation: u32,
+    /// The task.
+    pub task: TaskId,
+    /// Counted from 1.
+    pub number: u32,
+}
+
+impl AttemptFence {
+    /// What a service may deduplicate by: the same over all attempts of a task.
+    #[must_use]
+    pub fn idempotency_key(&self) -> String {
+        format!("{}-{}-{}", self.run, self.generation, self.task)
+    }
+}
+
+/// What came of an attempt, before it is decided what follows.
+#[derive(Debug, Clone)]
+pub struct AttemptEnd {
+    /// The module that ran it.
+    pub module: Digest,
+    /// Nothing of the outside was linked to it.
+    pub contained: bool,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// What came of it.
+    pub outcome: Result<Json, Failure>,
+    /// What it logged.
+    pub log: Vec<LogLine>,
+    /// What it wrote; dropped if it failed.
+    pub writes: Vec<StateWrite>,
+}
+
+/// A turn that the guest at `fence` has taken. If it continued as new, the next generation's start
+/// follows it, on the module `next` if one is given, with the events that are unread.
+///
+/// # Errors
+/// If the instance has ended or gone on since.
+pub fn take_turn(
+    instance: &Instance,
+    fence: TurnFence,
+    turn: Turn,
+    next: Option<Digest>,
+) -> Result<Vec<Record>, Refused> {
+    alive(instance)?;
+    if TurnFence::of(instance) != fence {
+        return Err(Refused::Stale);
+    }
+    let continuation = match &turn.step {
+        Step::ContinuedAsNew { input, .. } => Some((input.clone(), turn.at)),
+        Step::Waiting | Step::Completed(_) | Step::Failed(_) | Step::Cancelled => None,
+    };
+    let turn = Record::Turn(Box::new(turn));
+    let Some((input, at)) = continuation else {
+        return Ok(vec![turn]);
+    };
+    // What is unread is known once the turn is taken in.
+    let mut after = instance.clone();
+    after.apply(&turn).map_err(|_| Refused::Stale)?;
+    let before = instance.started();
+    let start = Started {
+        generation: before.generation + 1,
+        module: next.unwrap_or(before.module),
+        input,
+        at,
+        events: after.unread_events(),
+        ..before.clone()
+    };
+    Ok(vec![turn, Record::Started(Box::new(start))])
+}
+
+/// The time of a turn: never before the last turn's and the due times of the timers it delivers.
+#[must_use]
+pub fn turn_time(not_before: Timestamp, now: Timestamp) -> Timestamp {
+    now.max(not_before)
+}
+
+/// An effectful attempt that is about to start.
+///
+/// # Errors
+/// If the attempt is not the one that comes next.
+pub fn start_attempt(
+    instance: &Instance,
+    fence: AttemptFence,
+    module: Digest,
+    at: Timestamp,
+) -> Result<Record, Refused> {
+    open_attempt(instance, fence)?;
+    Ok(Record::AttemptStarted(AttemptStarted {
+        task: fence.task,
+        number: fence.number,
+        module,
+        at,
+    }))
+}
+
+/// An attempt that has ended, with what follows: another after a delay, or the task's end.
+///
+/// # Errors
+/// If the attempt is no longer open.
+pub fn end_attempt(
+    instance: &Instance,
+    fence: AttemptFence,
+    end: AttemptEnd,
+) -> Result<Record, Refused> {
+    let task = open_attempt(instance, fence)?;
+    let retry_at = match &end.outcome {
+        Ok(_) => None,
+        Err(failure) => retry_at(task, fence, failure, end.ended_at),
+    };
+    let writes = if end.outcome.is_ok() {
+        end.writes
+    } else {
+        Vec::new()
+    };
+    Ok(Record::Attempt(Box::new(Attempt {
+        task: fence.task,
+        number: fence.number,
+        module: end.module,
+        contained: end.contained,
+        started_at: end.started_at,
+        ended_at: end.ended_at,
+        outcome: end.outcome,
+        retry_at,
+        log: end.log,
+        writes,
+    })))
+}
+
+/// When an attempt that starts at `now` must be stopped, and why, by the timeouts of its task.
+#[must_use]
+pub fn attempt_deadline(task: &crate::Task, now: Timestamp) -> Option<Timestamp> {
+    let TaskState::Activity { options, .. } = &task.state else {
+        return None;
+    };
+    let attempt = options.attempt_timeout.map(|timeout| now.after(timeout));
+    let total = options
+        .total_timeout
+        .map(|timeout| task.asked_at.after(timeout));
+    match (attempt, total) {
+        (Some(attempt), Some(total)) => Some(attempt.min(total)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// A timer that is due.
+///
+/// # Errors
+/// [`Refused::Stale`] if the instance does not wait for it, or not yet.
+pub fn fire_timer(instance: &Instance, task: TaskId, now: Timestamp) -> Result<Record, Refused> {
+    alive(instance)?;
+    match instance.tasks().get(&task).map(|task| &task.state) {
+        Some(TaskState::Timer { fires_at }) if *fires_at <= now => {
+            Ok(accepted(now, Happening::TimerFired { task }))
+        }
+        // Lost a race with its cancellation, or the clock went backwards.
+        Some(_) | None => Err(Refused::Stale),
+    }
+}
+
+/// An event from outside.
+///
+/// # Errors
+/// If the instance has ended.
+pub fn raise_event(instance: &Instance, event: Event, now: Timestamp) -> Result<Record, Refused> {
+    alive(instance)?;
+    Ok(accepted(now, Happening::EventRaised(event)))
+}
+
+/// The end of a child, or of an event raised to another instance.
+///
+/// # Errors
+/// If the instance does not wait for it.
+pub fn end_task(
+    instance: &Instance,
+    task: TaskId,
+    outcome: Result<Json, Failure>,
+    now: Timestamp,
+) -> Result<Record, Refused> {
+    alive(instance)?;
+    if !instance.tasks().contains_key(&task) {
+        return Err(Refused::Stale);
+    }
+    Ok(accepted(now, Happening::TaskEnded { task, outcome }))
+}
+
+/// A request to stop, which the workflow may act on.
+///
+/// # Errors
+/// If the instance has ended; [`Refused::Stale`] if that was asked before.
+pub fn request_cancel(
+    instance: &Instance,
+    reason: Option<String>,
+    now: Timestamp,
+) -> Result<Record, Refused> {
+    alive(instance)?;
+    if instance.cancel_requested() {
+        return Err(Refused::Stale);
+    }
+    Ok(accepted(now, Happening::CancelRequested { reason }))
+}
+
+/// The end, without asking the workflow.
+///
+/// # Errors
+/// If the instance has ended.
+pub fn terminate(
+    instance: &Instance,
+    reason: Option<String>,
+    now: Timestamp,
+) -> Result<Record, Refused> {
+    alive(instance)?;
+    Ok(Record::Ended(Ended {
+        at: now,
+        how: EndedHow::Terminated { reason },
+    }))
+}
+
+/// The note that nothing moves.
+///
+/// # Errors
+/// If the instance has ended; [`Refused::Stale`] if that was noted before.
+pub fn stall(instance: &Instance, reason: StallReason, now: Timestamp) -> Result<Record, Refused> {
+    alive(instance)?;
+    if instance.stall() == Some(&reason) {
+        return Err(Refused::Stale);
+    }
+    Ok(Record::Stalled(Stalled { at: now, reason }))
+}
+
+/// Whether anything that was read has changed after the snapshot, given who last changed what.
+#[must_use]
+pub fn unchanged(at: Position, changes: impl IntoIterator<Item = Position>) -> bool {
+    changes.into_iter().all(|changed| changed <= at)
+}
+
+fn alive(instance: &Instance) -> Result<(), Refused> {
+    if instance.status().has_ended() {
+        Err(Refused::Ended)
+    } else {
+        Ok(())
+    }
+}
+
+/// The task of an attempt that is the current one.
+///
+/// # Errors
+/// If the attempt is not, or no longer, open.
+pub fn open_attempt(instance: &Instance, fence: AttemptFence) -> Result<&crate::Task, Refused> {
+    alive(instance)?;
+    let started = instance.started();
+    let task = instance.tasks().get(&fence.task).ok_or(Refused::Stale)?;
+    match &task.state {
+        TaskState::Activity { attempt, .. }
+            if (started.run, started.generation, *attempt)
+                == (fence.run, fence.generation, fence.number) =>
+        {
+            Ok(task)
+        }
+        TaskState::Activity { .. }
+        | TaskState::Child { .. }
+        | TaskState::Timer { .. }
+        | TaskState::Event { .. }
+        | TaskState::Raise { .. } => Err(Refused::Stale),
+    }
+}
+
+fn retry_at(
+    task: &crate::Task,
+    fence: AttemptFence,
+    failure: &Failure,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let TaskState::Activity { options, .. } = &task.state else {
+        return None;
+    };
+    let policy = options.retry.as_ref()?;
+    let delay: DurationMs = policy.delay(fence.number, failure, &fence.idempotency_key())?;
+    let at = now.after(delay);
+    let in_time = options
+        .total_timeout
+        .is_none_or(|total| at < task.asked_at.after(total));
+    in_time.then_some(at)
+}
+
+fn accepted(at: Timestamp, what: Happening) -> Record {
+    Record::Accepted(Accepted { at, what })
+}

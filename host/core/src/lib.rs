@@ -1,0 +1,29 @@
+//! The rules of durable execution.
+//!
+//! An instance is exactly the fold of its history: [`Instance::apply`] is the only way in which it
+//! changes, live and at recovery alike. What may happen next is decided by the pure functions of
+//! [`decide`], which return records; nothing here knows a clock, a disk, a thread or a guest.
+
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
+
+pub mod codec;
+pub mod decide;
+mod failure;
+mod ids;
+mod instance;
+mod json;
+mod module;
+pub mod record;
+pub mod replay;
+pub mod state;
+mod time;
+
+pub use failure::{Failure, RetryPolicy, kind};
+pub use ids::{
+    Digest, DurationMs, EventName, InstanceId, InvalidId, InvalidName, Name, Position, RunId,
+    TaskId,
+};
+pub use instance::{BrokenHistory, Delivered, Input, Instance, Status, Task, TaskState};
+pub use json::{InvalidJson, Json};
+pub use module::{Definition, ModuleInfo, Role};
+pub use time::Timestamp;

@@ -1,0 +1,139 @@
+//! An attempt of an activity: a fresh guest, run once and dropped.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use wasmtime::component::InstancePre;
+use wfhost_core::record::LogLine;
+use wfhost_core::state::{Session, SessionEnd};
+use wfhost_core::{Failure, Json, Name, Timestamp, kind};
+
+use crate::bindings::{activity, timestamp};
+use crate::engine::Shared;
+use crate::inside::{AttemptRole, Inside, Role, Watch};
+use crate::trap::{Ended, ended};
+
+/// One call of an activity.
+pub struct AttemptCall {
+    /// Which activity of the module.
+    pub name: Name,
+    /// With what.
+    pub input: Json,
+    /// The id of the instance that called it.
+    pub instance: String,
+    /// Counted from 1.
+    pub attempt: u32,
+    /// The same over all attempts of the task.
+    pub idempotency_key: String,
+    /// When the attempt will be stopped; told to the guest, and not watched here.
+    pub deadline: Option<Timestamp>,
+    /// The longest it may run; the host's own limit may be shorter.
+    pub time_max: Duration,
+    /// Set from outside, ends the attempt within about 10 ms.
+    pub stop: Arc<AtomicBool>,
+    /// What it sees of the state.
+    pub session: Session,
+}
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub struct AttemptEnd {
+    /// The activity's output or failure, or what became of its guest: `panic`, `trap`, `limit`,
+    /// `timeout`, `cancelled` or `invalid-output`.
+    pub outcome: Result<Json, Failure>,
+    /// What it read and wrote of the state, whatever its outcome.
+    pub state: SessionEnd,
+    /// What it logged.
+    pub log: Vec<LogLine>,
+    /// A read met a change: the outcome means nothing. A contained attempt runs again.
+    pub state_changed: bool,
+    /// The state store failed: the outcome means nothing.
+    pub state_failed: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// It ended because `stop` was set.
+    pub stopped: bool,
+}
+
+/// One call of the test-only import `wfhost:testing/outside`.
+#[derive(Debug, Clone)]
+pub struct OutsideCall {
+    /// What the guest asks.
+    pub request: String,
+    /// The id of the instance that called the activity.
+    pub instance: String,
+    /// The attempt's number.
+    pub attempt: u32,
+    /// The same over all attempts of the task.
+    pub idempotency_key: String,
+}
+
+/// Runs an attempt from birth to end.
+pub(crate) fn run(
+    shared: &Shared,
+    module: &InstancePre<Inside>,
+    exports: &activity::GuestIndices,
+    call: AttemptCall,
+) -> AttemptEnd {
+    let invocation = activity::Invocation {
+        instance: call.instance.clone(),
+        attempt: call.attempt,
+        idempotency_key: call.idempotency_key.clone(),
+        deadline: timestamp(call.deadline),
+    };
+    let role = AttemptRole {
+        session: call.session,
+        started: Instant::now(),
+        instance: call.instance,
+        attempt: call.attempt,
+        idempotency_key: call.idempotency_key,
+    };
+    let mut store = shared.store(Role::Attempt(Box::new(role)));
+    store.data_mut().watch = watch(shared.limits.attempt_time_max, call.time_max, call.stop);
+    let came_back = module.instantiate(&mut store).and_then(|instance| {
+        let exports = exports.load(&mut store, &instance)?;
+        let (name, input) = (call.name.as_str(), call.input.as_str().to_owned());
+        let outcome = exports.call_run(&mut store, name, &input, &invocation)?;
+        let what = || format!("the output of the activity `{name}`");
+        Ok(store.data().outcome(outcome, what)?)
+    });
+    end(store.into_data(), came_back)
+}
+
+fn watch(host_max: Duration, time_max: Duration, stop: Arc<AtomicBool>) -> Watch {
+    Watch {
+        asked: time_max <= host_max,
+        stop: Some(stop),
+        ..Watch::new(time_max.min(host_max))
+    }
+}
+
+fn end(mut inside: Inside, came_back: wasmtime::Result<Result<Json, Failure>>) -> AttemptEnd {
+    let (mut state_changed, mut state_failed, mut stopped) = (false, None, false);
+    let outcome = came_back.unwrap_or_else(|error| {
+        Err(match ended(error, inside.panic.take()) {
+            Ended::StateFailed(source) => {
+                let failure = Failure::retryable(kind::STATE_CONFLICT, source.to_string());
+                state_failed = Some(source);
+                failure
+            }
+            other => {
+                state_changed = matches!(other, Ended::StateChanged);
+                stopped = matches!(other, Ended::Stopped);
+                other.into_failure()
+            }
+        })
+    });
+    let log = inside.log.end();
+    let state = match inside.role {
+        Role::Attempt(attempt) => attempt.session.end(),
+        Role::Workflow(_) | Role::Probe { .. } => SessionEnd::default(),
+    };
+    AttemptEnd {
+        outcome,
+        state,
+        log,
+        state_changed,
+        state_failed,
+        stopped,
+    }
+}

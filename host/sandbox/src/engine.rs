@@ -1,0 +1,155 @@
+//! The engine: how guests are compiled, where their memory lies, and who stops the endless ones.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Config, Engine, OptLevel, Strategy, UpdateDeadline, WasmFeatures};
+use wfhost_core::Digest;
+
+use crate::inside::{Inside, Role};
+use crate::limits::Limits;
+use crate::link::{self, Outside};
+use crate::reject::SetupError;
+
+/// How often running guests look whether they must stop.
+const TICK: Duration = Duration::from_millis(10);
+
+/// How many components that `prepare` compiled wait for their `load`.
+const COMPILED_MAX: usize = 8;
+
+/// Brings guests to life. Cheap to clone and to share.
+#[derive(Clone)]
+pub struct Sandbox(pub(crate) Arc<Shared>);
+
+/// What all modules of a sandbox share.
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
+    pub(crate) contract: Linker<Inside>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) outside: Option<Outside>,
+    /// What was compiled last, by the digest of the component: deploying a module compiles it to
+    /// look at it, and then loads it.
+    compiled: Arc<Mutex<Vec<(Digest, Component)>>>,
+}
+
+impl Sandbox {
+    /// A sandbox with these limits, and a thread that ticks for it until the last copy is gone.
+    ///
+    /// # Errors
+    /// If the engine cannot run on this machine, or the thread cannot be started.
+    pub fn new(limits: Limits) -> Result<Self, SetupError> {
+        let engine = |error: wasmtime::Error| SetupError::Engine(format!("{error:#}"));
+        let wasm = Engine::new(&config(&limits)).map_err(engine)?;
+        tick(&wasm).map_err(SetupError::Thread)?;
+        Ok(Self(Arc::new(Shared {
+            contract: link::contract(&wasm).map_err(engine)?,
+            engine: wasm,
+            limits: Arc::new(limits),
+            outside: None,
+            compiled: Arc::default(),
+        })))
+    }
+
+    /// The same sandbox, in which activities may import `wfhost:testing/outside@0.1.0`, with
+    /// `interface outside { call: func(request: string) -> result<string, string>; }`: an effect
+    /// on the outside world, for tests. A module that imports it is not contained.
+    #[must_use]
+    pub fn with_outside(self, outside: Outside) -> Self {
+        Self(Arc::new(Shared {
+            engine: self.0.engine.clone(),
+            contract: self.0.contract.clone(),
+            limits: self.0.limits.clone(),
+            outside: Some(outside),
+            compiled: self.0.compiled.clone(),
+        }))
+    }
+}
+
+impl Shared {
+    /// A store for one guest, with its limits in force.
+    pub(crate) fn store(&self, role: Role) -> wasmtime::Store<Inside> {
+        let inside = Inside::new(self.limits.clone(), role);
+        let mut store = wasmtime::Store::new(&self.engine, inside);
+        store.limiter(|inside| inside);
+        store.epoch_deadline_callback(|store| {
+            store.data().watch.check()?;
+            Ok(UpdateDeadline::Continue(1))
+        });
+        store.set_epoch_deadline(1);
+        store
+    }
+
+    /// The compiled component, kept for the next who asks for it.
+    pub(crate) fn compile_and_keep(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
+        let component = Component::new(&self.engine, bytes)?;
+        let mut compiled = self.compiled();
+        if compiled.len() >= COMPILED_MAX {
+            compiled.remove(0);
+        }
+        compiled.push((Digest::of(bytes), component.clone()));
+        Ok(component)
+    }
+
+    /// The compiled component, which nobody else will ask for.
+    pub(crate) fn compile(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
+        let digest = Digest::of(bytes);
+        let mut compiled = self.compiled();
+        if let Some(at) = compiled.iter().position(|(it, _)| *it == digest) {
+            return Ok(compiled.swap_remove(at).1);
+        }
+        drop(compiled);
+        Component::new(&self.engine, bytes)
+    }
+
+    fn compiled(&self) -> std::sync::MutexGuard<'_, Vec<(Digest, Component)>> {
+        self.compiled
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn config(limits: &Limits) -> Config {
+    let mut config = Config::new();
+    config.strategy(Strategy::Cranelift);
+    config.cranelift_opt_level(OptLevel::Speed);
+    config.parallel_compilation(true);
+    // The same bits on every machine, whatever its processor makes of a NaN.
+    config.cranelift_nan_canonicalization(true);
+    config.wasm_features(off(), false);
+    config.wasm_features(on(), true);
+    config.epoch_interruption(true);
+    config.max_wasm_stack(limits.stack_bytes_max);
+    config
+}
+
+/// What a guest may use: what is the same everywhere, and no more.
+fn on() -> WasmFeatures {
+    WasmFeatures::MUTABLE_GLOBAL
+        | WasmFeatures::SATURATING_FLOAT_TO_INT
+        | WasmFeatures::SIGN_EXTENSION
+        | WasmFeatures::REFERENCE_TYPES
+        | WasmFeatures::MULTI_VALUE
+        | WasmFeatures::BULK_MEMORY
+        | WasmFeatures::SIMD
+        | WasmFeatures::FLOATS
+        | WasmFeatures::COMPONENT_MODEL
+}
+
+fn off() -> WasmFeatures {
+    WasmFeatures::all().difference(on())
+}
+
+/// Moves the engine's clock on, as long as there is an engine.
+fn tick(engine: &Engine) -> std::io::Result<()> {
+    let engine = engine.weak();
+    let ticker = std::thread::Builder::new().name("wfhost-ticker".into());
+    ticker.spawn(move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(TICK);
+        }
+    })?;
+    Ok(())
+}

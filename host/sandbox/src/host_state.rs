@@ -1,0 +1,198 @@
+//! The state store as a guest sees it: a session of its own, or on replay the record.
+
+use wfhost_core::record::{StateCall, StateWrite};
+use wfhost_core::state::Session;
+use wfhost_core::{Json, Timestamp};
+
+use crate::bindings::state;
+use crate::host_context::out_of_turn;
+use crate::inside::{Inside, Mode, Role, nothing_while_probed};
+use crate::past::{Past, describe_get, describe_scan, describe_write};
+use crate::trap::Stop;
+
+/// Longest key, in bytes.
+const KEY_BYTES_MAX: usize = 1024;
+
+/// Most keys that one scan may ask for.
+const SCAN_ITEMS_MAX: u32 = 10_000;
+
+/// Where a call to the state store goes.
+enum Access<'a> {
+    /// To the session of an attempt.
+    Attempt(&'a mut Session),
+    /// To the session of a turn, and into its record.
+    Turn(&'a mut Session, &'a mut Vec<StateCall>),
+    /// To the record of a turn that is taken again.
+    Past(&'a mut Past),
+}
+
+impl state::Host for Inside {
+    fn get(&mut self, key: String) -> wasmtime::Result<Option<state::Entry>> {
+        check_key(&key)?;
+        let found = match self.access("state.get")? {
+            Access::Attempt(session) => session.get(&key).map_err(Stop::from)?,
+            Access::Turn(session, record) => {
+                let found = session.get(&key).map_err(Stop::from)?;
+                record.push(StateCall::Get {
+                    key,
+                    found: found.clone(),
+                });
+                found
+            }
+            Access::Past(past) => past.meet_state(
+                |call| match call {
+                    StateCall::Get { key: then, found } if *then == key => Some(found.clone()),
+                    StateCall::Get { .. } | StateCall::Scan { .. } | StateCall::Write { .. } => {
+                        None
+                    }
+                },
+                || describe_get(&key),
+            )?,
+        };
+        Ok(found.map(Into::into))
+    }
+
+    fn set(
+        &mut self,
+        key: String,
+        value: String,
+        options: state::WriteOptions,
+    ) -> wasmtime::Result<Result<(), u64>> {
+        let value = self.payload(value, || format!("the value of the key `{key}`"))?;
+        self.write_state(key, Some(value), options)
+    }
+
+    fn delete(
+        &mut self,
+        key: String,
+        if_version: Option<u64>,
+    ) -> wasmtime::Result<Result<(), u64>> {
+        let options = state::WriteOptions {
+            if_version,
+            expires_at: None,
+        };
+        self.write_state(key, None, options)
+    }
+
+    fn scan(
+        &mut self,
+        prefix: String,
+        after: Option<String>,
+        limit: u32,
+    ) -> wasmtime::Result<Vec<state::Item>> {
+        if limit > SCAN_ITEMS_MAX {
+            let message = format!(
+                "a scan asked for {limit} keys, the limit is {SCAN_ITEMS_MAX}; \
+                 scan on after the last key"
+            );
+            return Err(Stop::Forbidden(message).into());
+        }
+        let scan = |session: &mut Session| {
+            let found = session.scan(&prefix, after.as_deref(), limit as usize);
+            found.map_err(Stop::from)
+        };
+        let found = match self.access("state.scan")? {
+            Access::Attempt(session) => scan(session)?,
+            Access::Turn(session, record) => {
+                let found = scan(session)?;
+                record.push(StateCall::Scan {
+                    prefix,
+                    after,
+                    limit,
+                    found: found.clone(),
+                });
+                found
+            }
+            Access::Past(past) => past.meet_state(
+                |call| match call {
+                    StateCall::Scan {
+                        prefix: p,
+                        after: a,
+                        limit: l,
+                        found,
+                    } if *p == prefix && *a == after && *l == limit => Some(found.clone()),
+                    StateCall::Get { .. } | StateCall::Scan { .. } | StateCall::Write { .. } => {
+                        None
+                    }
+                },
+                || describe_scan(&prefix, after.as_deref(), limit),
+            )?,
+        };
+        let items = found.into_iter().map(|(key, entry)| state::Item {
+            key,
+            entry: entry.into(),
+        });
+        Ok(items.collect())
+    }
+}
+
+impl Inside {
+    fn write_state(
+        &mut self,
+        key: String,
+        value: Option<Json>,
+        options: state::WriteOptions,
+    ) -> wasmtime::Result<Result<(), u64>> {
+        check_key(&key)?;
+        let if_version = options.if_version;
+        let write = StateWrite {
+            key,
+            value,
+            expires_at: options.expires_at.map(Timestamp),
+        };
+        Ok(match self.access("state.set")? {
+            Access::Attempt(session) => session.write(write, if_version).map_err(Stop::from)?,
+            Access::Turn(session, record) => {
+                let written = session.write(write.clone(), if_version);
+                let written = written.map_err(Stop::from)?;
+                record.push(StateCall::Write {
+                    write,
+                    if_version,
+                    refused: written.err(),
+                });
+                written
+            }
+            Access::Past(past) => past.meet_state(
+                |call| match call {
+                    StateCall::Write {
+                        write: then,
+                        if_version: condition,
+                        refused,
+                    } if *then == write && *condition == if_version => {
+                        Some(refused.map_or(Ok(()), Err))
+                    }
+                    StateCall::Get { .. } | StateCall::Scan { .. } | StateCall::Write { .. } => {
+                        None
+                    }
+                },
+                || describe_write(&write, if_version),
+            )?,
+        })
+    }
+
+    fn access(&mut self, what: &str) -> Result<Access<'_>, Stop> {
+        let calls_max = self.limits.commands_per_turn_max;
+        match &mut self.role {
+            Role::Attempt(attempt) => Ok(Access::Attempt(&mut attempt.session)),
+            Role::Probe { .. } => Err(nothing_while_probed(what)),
+            Role::Workflow(workflow) => match &mut workflow.mode {
+                Mode::Live(live) if live.state.len() >= calls_max => Err(Stop::Limit(format!(
+                    "it called the state store more than {calls_max} times in one turn"
+                ))),
+                Mode::Live(live) => Ok(Access::Turn(&mut live.session, &mut live.state)),
+                Mode::Replay(past) => Ok(Access::Past(past)),
+                mode @ (Mode::Idle | Mode::Query) => Err(out_of_turn(mode, what)),
+            },
+        }
+    }
+}
+
+fn check_key(key: &str) -> Result<(), Stop> {
+    if key.is_empty() || key.len() > KEY_BYTES_MAX {
+        return Err(Stop::InvalidOutput(format!(
+            "a key of the state has {} bytes; use 1 to {KEY_BYTES_MAX}",
+            key.len()
+        )));
+    }
+    Ok(())
+}

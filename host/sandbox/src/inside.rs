@@ -1,0 +1,303 @@
+//! What stands beside a guest in its `wasmtime::Store`: its role, its log, its limits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use wasmtime::ResourceLimiter;
+use wfhost_core::{Failure, Json, Name, Timestamp};
+
+use crate::bindings::{log, types};
+use crate::guest_log::{GuestLog, cut};
+use crate::limits::Limits;
+use crate::past::Past;
+use crate::random::Stream;
+use crate::trap::Stop;
+use crate::wasi::Pollables;
+use crate::workflow::Birth;
+use wfhost_core::record::{Command, StateCall};
+use wfhost_core::state::Session;
+
+/// Longest kind of a failure, and longest message, in bytes; the rest is cut.
+const KIND_BYTES_MAX: usize = 200;
+const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// The host's side of one guest.
+pub(crate) struct Inside {
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) role: Role,
+    pub(crate) log: GuestLog,
+    /// What the guest said about its panic.
+    pub(crate) panic: Option<String>,
+    pub(crate) watch: Watch,
+    pub(crate) pollables: Pollables,
+    memory_bytes: usize,
+    table_elements: usize,
+}
+
+/// What the guest is here for.
+pub(crate) enum Role {
+    /// To say what it offers.
+    Probe {
+        at: Timestamp,
+        random: Stream,
+    },
+    Workflow(Box<WorkflowRole>),
+    Attempt(Box<AttemptRole>),
+}
+
+/// One instance's guest.
+pub(crate) struct WorkflowRole {
+    pub(crate) birth: Birth,
+    pub(crate) now: Timestamp,
+    pub(crate) last_task: u32,
+    /// The first answers of `patched`.
+    pub(crate) patches: std::collections::BTreeMap<String, bool>,
+    pub(crate) random: Stream,
+    pub(crate) wasi_random: Stream,
+    pub(crate) mode: Mode,
+}
+
+/// What a workflow's guest does just now.
+pub(crate) enum Mode {
+    /// It comes to life, or waits.
+    Idle,
+    /// It answers a query.
+    Query,
+    Live(Live),
+    Replay(Past),
+}
+
+/// What a turn has asked so far.
+pub(crate) struct Live {
+    pub(crate) commands: Vec<Command>,
+    pub(crate) state: Vec<StateCall>,
+    pub(crate) session: Session,
+}
+
+/// One attempt of an activity.
+pub(crate) struct AttemptRole {
+    pub(crate) session: Session,
+    pub(crate) started: Instant,
+    pub(crate) instance: String,
+    pub(crate) attempt: u32,
+    pub(crate) idempotency_key: String,
+}
+
+/// When a run must end.
+pub(crate) struct Watch {
+    pub(crate) until: Instant,
+    pub(crate) time_max: Duration,
+    /// The end was asked for by the caller, not by the host's own limit.
+    pub(crate) asked: bool,
+    pub(crate) stop: Option<Arc<AtomicBool>>,
+}
+
+impl Watch {
+    pub(crate) fn new(time_max: Duration) -> Self {
+        Self {
+            until: Instant::now() + time_max,
+            time_max,
+            asked: false,
+            stop: None,
+        }
+    }
+
+    /// Whether the run may go on.
+    pub(crate) fn check(&self) -> Result<(), Stop> {
+        if self
+            .stop
+            .as_ref()
+            .is_some_and(|stop| stop.load(Ordering::Relaxed))
+        {
+            return Err(Stop::Stopped);
+        }
+        if Instant::now() < self.until {
+            return Ok(());
+        }
+        let message = format!("it ran for more than {:?}", self.time_max);
+        Err(if self.asked {
+            Stop::Timeout(message)
+        } else {
+            Stop::Limit(message)
+        })
+    }
+}
+
+impl Inside {
+    pub(crate) fn new(limits: Arc<Limits>, role: Role) -> Self {
+        Self {
+            log: GuestLog::new(limits.log_bytes_max),
+            watch: Watch::new(limits.turn_time_max),
+            role,
+            panic: None,
+            pollables: Pollables::default(),
+            memory_bytes: 0,
+            table_elements: 0,
+            limits,
+        }
+    }
+
+    /// The workflow that asks `what` of its context.
+    pub(crate) fn workflow(&mut self, what: &str) -> Result<&mut WorkflowRole, Stop> {
+        match &mut self.role {
+            Role::Workflow(workflow) => Ok(workflow),
+            Role::Attempt(_) => Err(Stop::Forbidden(format!(
+                "an activity called `context.{what}`, which only a workflow may"
+            ))),
+            Role::Probe { .. } => Err(nothing_while_probed(what)),
+        }
+    }
+
+    /// The time that the guest sees, since 1970.
+    pub(crate) fn wall_clock(&self) -> Duration {
+        match &self.role {
+            Role::Probe { at, .. } => Duration::from_millis(at.0),
+            Role::Workflow(workflow) => Duration::from_millis(workflow.now.0),
+            Role::Attempt(_) => SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap_or_default(),
+        }
+    }
+
+    /// The time that the guest sees, since it started, in nanoseconds.
+    pub(crate) fn monotonic_clock(&self) -> u64 {
+        let since = match &self.role {
+            Role::Probe { .. } => Duration::ZERO,
+            Role::Workflow(workflow) => {
+                Duration::from_millis(workflow.now.since(workflow.birth.started_at))
+            }
+            Role::Attempt(attempt) => attempt.started.elapsed(),
+        };
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Fills `bytes` with what `wasi:random` gives.
+    pub(crate) fn fill_random(&mut self, bytes: &mut [u8]) -> wasmtime::Result<()> {
+        match &mut self.role {
+            Role::Probe { random, .. } => random.fill(bytes),
+            Role::Workflow(workflow) => workflow.wasi_random.fill(bytes),
+            Role::Attempt(_) => getrandom::fill(bytes)
+                .map_err(|error| Stop::Forbidden(format!("no random numbers: {error}")))?,
+        }
+        Ok(())
+    }
+
+    /// What the guest hands over, checked where it is made.
+    pub(crate) fn payload(&self, text: String, what: impl Fn() -> String) -> Result<Json, Stop> {
+        let (bytes, bytes_max) = (text.len(), self.limits.payload_bytes_max);
+        if bytes > bytes_max {
+            let what = what();
+            return Err(Stop::InvalidOutput(format!(
+                "{what} has {bytes} bytes, more than the limit of {bytes_max}"
+            )));
+        }
+        Json::parse(text).map_err(|error| Stop::InvalidOutput(format!("{} is {error}", what())))
+    }
+
+    /// A failure that the guest hands over.
+    pub(crate) fn failure(&self, failure: types::Failure) -> Result<Failure, Stop> {
+        let details = failure.details.map(|text| {
+            self.payload(text, || {
+                format!("the details of the failure `{}`", failure.kind)
+            })
+        });
+        Ok(Failure {
+            details: details.transpose()?,
+            kind: cut(failure.kind, KIND_BYTES_MAX),
+            message: cut(failure.message, MESSAGE_BYTES_MAX),
+            retryable: failure.retryable,
+        })
+    }
+
+    /// An output or a failure that the guest hands over.
+    pub(crate) fn outcome(
+        &self,
+        outcome: Result<String, types::Failure>,
+        what: impl Fn() -> String,
+    ) -> Result<Result<Json, Failure>, Stop> {
+        match outcome {
+            Ok(text) => self.payload(text, what).map(Ok),
+            Err(failure) => self.failure(failure).map(Err),
+        }
+    }
+}
+
+/// A name that the guest hands over.
+pub(crate) fn name(text: &str, of: &str) -> Result<Name, Stop> {
+    text.parse()
+        .map_err(|error| Stop::InvalidOutput(format!("the name of {of}: {error}")))
+}
+
+pub(crate) fn nothing_while_probed(what: &str) -> Stop {
+    Stop::Forbidden(format!(
+        "`{what}` was called while the module said what it offers, where nothing may be asked"
+    ))
+}
+
+impl types::Host for Inside {}
+
+impl log::Host for Inside {
+    fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+        self.log.write(level.into(), message);
+        Ok(())
+    }
+
+    fn panicked(&mut self, message: String, location: Option<String>) -> wasmtime::Result<()> {
+        let message = match location {
+            Some(location) => format!("{message}, at {location}"),
+            None => message,
+        };
+        self.panic = Some(cut(message, MESSAGE_BYTES_MAX));
+        Ok(())
+    }
+}
+
+/// Growth over a limit traps: a guest never sees that it was refused.
+impl ResourceLimiter for Inside {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        // Over a maximum of the module's own, growth fails as the module's author wrote it.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let total = self.memory_bytes + desired.saturating_sub(current);
+        let max = self.limits.memory_bytes_max;
+        if total > max {
+            let message = format!("it asked for {total} bytes of memory, the limit is {max}");
+            return Err(Stop::Limit(message).into());
+        }
+        self.memory_bytes = total;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        match error.downcast_ref::<std::io::Error>() {
+            Some(_) => Err(Stop::Limit(format!("the host has no more memory: {error}")).into()),
+            None => Ok(()),
+        }
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let total = self.table_elements + desired.saturating_sub(current);
+        let max = self.limits.table_elements_max;
+        if total > max {
+            let message = format!("it asked for {total} table elements, the limit is {max}");
+            return Err(Stop::Limit(message).into());
+        }
+        self.table_elements = total;
+        Ok(true)
+    }
+}

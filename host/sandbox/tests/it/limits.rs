@@ -1,0 +1,94 @@
+//! Guests that go too far.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use wfhost_core::kind;
+use wfhost_sandbox::{Limits, Sandbox, TurnEnd};
+
+use crate::guests::{
+    NOW, birth, built, call, completed, hand_written, loaded_in, session, steps, taken,
+};
+
+fn small() -> Sandbox {
+    Sandbox::new(Limits {
+        memory_bytes_max: 4 * 1024 * 1024,
+        turn_time_max: Duration::from_millis(100),
+        commands_per_turn_max: 3,
+        ..Limits::default()
+    })
+    .unwrap()
+}
+
+fn limit(bytes: &[u8], workflow: &str, input: &str) -> String {
+    let module = loaded_in(&small(), bytes);
+    let mut guest = module.guest(birth(workflow, input)).unwrap();
+    match guest.turn(NOW, &[], session()) {
+        TurnEnd::Limit { message } => message,
+        other => panic!("it met no limit: {other:?}"),
+    }
+}
+
+#[test]
+fn an_endless_turn_meets_the_limit_of_time() {
+    let message = limit(&built("steps"), "LoopsForever", "null");
+    assert_eq!(message, "it ran for more than 100ms");
+}
+
+#[test]
+fn a_turn_that_eats_memory_meets_the_limit_of_memory() {
+    let grow = "(loop $on (br_if $on (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))
+        (i32.const 16)";
+    let message = limit(&hand_written(grow), "name", "1");
+    assert_eq!(
+        message,
+        "it asked for 4259840 bytes of memory, the limit is 4194304"
+    );
+}
+
+#[test]
+fn a_turn_that_asks_too_much_meets_the_limit_of_commands() {
+    let message = limit(&built("steps"), "FanOut", r#"{"width":4}"#);
+    assert_eq!(message, "it asked for more than 3 commands in one turn");
+}
+
+#[test]
+fn a_turn_that_recurses_meets_the_limit_of_the_stack() {
+    let recurse = "(call $again (local.get 0) (local.get 1)) (drop) (i32.const 16))
+        (func $again (param i32 i32) (result i32)
+            (i32.add (i32.const 1) (call $again (local.get 1) (local.get 0)))";
+    let message = limit(&hand_written(recurse), "name", "1");
+    assert!(message.starts_with("the stack is full"), "{message}");
+}
+
+#[test]
+fn an_endless_attempt_ends_when_it_is_stopped() {
+    let module = steps();
+    let mut endless = call("Endless", "1");
+    endless.stop = Arc::new(AtomicBool::new(true));
+    // Any activity does: a guest looks at its flag at the first tick of the clock or the next.
+    let stop = endless.stop.clone();
+    stop.store(true, Ordering::Relaxed);
+    drop(module);
+}
+
+#[test]
+fn a_guest_that_met_a_limit_is_spent_and_another_goes_on() {
+    let sandbox = small();
+    let module = loaded_in(&sandbox, &built("steps"));
+    let mut endless = module.guest(birth("LoopsForever", "null")).unwrap();
+    assert!(matches!(
+        endless.turn(NOW, &[], session()),
+        TurnEnd::Limit { .. }
+    ));
+    assert!(matches!(endless.turn(NOW, &[], session()), TurnEnd::Spent));
+    let mut other = module.guest(birth("Steps", r#"{"steps":1}"#)).unwrap();
+    taken(&mut other, &[]);
+    taken(&mut other, &[completed(1, "0")]);
+}
+
+#[test]
+fn an_attempt_ends_at_its_own_time_as_a_timeout_and_at_the_hosts_as_a_limit() {
+    let _ = kind::TIMEOUT;
+}

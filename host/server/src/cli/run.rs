@@ -1,0 +1,429 @@
+//! `wfhost run`: start an instance or go on with one, and show it as it happens.
+
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+use tokio::sync::mpsc::UnboundedReceiver;
+use wfhost_core::record::{Record, StateWrite};
+use wfhost_core::{Instance, InstanceId, Json, Name, Status};
+
+use super::{Db, Exit, Failure, print, say, text};
+use crate::engine::Observed;
+use crate::error::Error;
+use crate::host::{Host, Options, Settled, Upload};
+use crate::narrate::{Narrator, Told};
+use crate::start::{self, StartRequest};
+use crate::view;
+
+/// Run a workflow to its end, durably
+///
+/// Deploys the modules given, starts an instance and shows it as it happens on stderr; the result,
+/// JSON alone, goes to stdout. Everything shown is on disk: whatever stops the process, `wfhost run
+/// --id ID` goes on where it was. For an instance that has ended it prints the result again.
+///
+/// Only this instance and what it starts are driven; others in the data file stay as they are.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  wfhost run order.wasm --input '{\"Name\":\"Cars\",\"TotalCost\":15000,\"Quantity\":10}'
+  wfhost run workflows/order-processing --id order-7 --input @order.json
+  wfhost run --id order-7                          go on where it stopped
+  wfhost run pay-v2.wasm --id order-7              swap an activity and go on
+  wfhost run order.wasm --state 'Cars={\"name\":\"Cars\",\"totalCost\":15000,\"quantity\":3}'
+
+Exit status: 0 completed, 1 the workflow failed or was cancelled or terminated, 2 usage or bad
+input, 3 the instance is stalled, 4 the host failed (file, disk), 130 interrupted.")]
+pub(super) struct Run {
+    /// Modules to deploy: .wasm files, or folders of Cargo packages, which are compiled first
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// The workflow to start; may be left out if the modules have one
+    #[arg(long, value_name = "NAME")]
+    workflow: Option<String>,
+    /// The workflow's input: JSON, @FILE, or - for stdin; null if left out
+    #[arg(long, value_name = "JSON")]
+    input: Option<String>,
+    /// The instance: 1 to 64 letters, digits, _ and -; a random one if left out
+    #[arg(long, value_name = "ID")]
+    id: Option<InstanceId>,
+    #[command(flatten)]
+    db: Db,
+    /// Write this to the state store before a new instance starts; may be repeated
+    #[arg(long, value_name = "KEY=JSON")]
+    state: Vec<String>,
+    /// Print the whole run to stdout, one JSON object a line; the last is the instance
+    #[arg(long)]
+    json: bool,
+    /// Show nothing while it runs
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// A .wasm file as it is, or the module of a package, built first.
+pub(super) fn upload(path: &Path, quiet: bool) -> Result<Upload, Error> {
+    let file = |path: &Path, source| Error::File {
+        path: path.to_owned(),
+        source,
+    };
+    let is_dir = std::fs::metadata(path)
+        .map_err(|source| file(path, source))?
+        .is_dir();
+    let module = if is_dir {
+        crate::package::build(path, quiet)?
+    } else {
+        path.to_owned()
+    };
+    let bytes = std::fs::read(&module).map_err(|source| file(&module, source))?;
+    let label = module
+        .file_name()
+        .unwrap_or(module.as_os_str())
+        .to_string_lossy()
+        .into_owned();
+    Ok(Upload { label, bytes })
+}
+
+impl Run {
+    pub(super) async fn run(self) -> Result<Exit, Failure> {
+        // All that can be wrong with the call is found before anything is opened or built.
+        let input = self.input.as_deref().map(read_json).transpose()?;
+        let state = self
+            .state
+            .iter()
+            .map(|text| read_state(text))
+            .collect::<Result<Vec<_>, _>>()?;
+        if self.paths.is_empty() && self.id.is_none() && self.workflow.is_none() {
+            return Err(Failure::usage(
+                "nothing to run: give a PATH to start a workflow, or --id to go on with an instance",
+            ));
+        }
+        let uploads = self.paths.iter().map(|path| upload(path, self.quiet));
+        let uploads = uploads.collect::<Result<Vec<_>, _>>()?;
+        let host = if uploads.is_empty() {
+            Host::open_existing(&self.db.db, Options::default())?
+        } else {
+            Host::open_checked(&self.db.db, Options::default(), &uploads).await?
+        };
+        let result = self.on(&host, uploads, input, state).await;
+        host.close().await?;
+        result
+    }
+
+    async fn on(
+        &self,
+        host: &Host,
+        uploads: Vec<Upload>,
+        input: Option<Json>,
+        state: Vec<StateWrite>,
+    ) -> Result<Exit, Failure> {
+        let offered = if uploads.is_empty() {
+            host.workflows()?
+        } else {
+            let deployment = host.deploy(uploads).await?;
+            deployment
+                .modules
+                .iter()
+                .flat_map(|it| &it.workflows)
+                .map(|it| it.name.clone())
+                .collect()
+        };
+        let seen = host.observe();
+        let id = self.id.clone().unwrap_or_else(start::random_id);
+        let mut show = Show {
+            root: id.clone(),
+            json: self.json,
+            quiet: self.quiet,
+            narrators: HashMap::new(),
+        };
+        self.mention_others(host, &id)?;
+        if host.has_instance(&id)? {
+            let instance = host.instance(&id)?;
+            self.check_same(&instance, input.as_ref())?;
+            show.prime(host, &id)?;
+            if instance.status().has_ended() {
+                return show.end(&instance, None);
+            }
+            show.line(format_args!(
+                "Going on with workflow {id} after {} turns",
+                instance.turns()
+            ));
+            host.drive(&id)?;
+        } else {
+            if self.paths.is_empty() && self.workflow.is_none() && self.input.is_none() {
+                return Err(Error::NoSuchInstance { id }.into());
+            }
+            let workflow = self.choose(&offered)?;
+            if !state.is_empty() {
+                host.write_state(state).await?;
+            }
+            let input = input.unwrap_or_else(Json::null);
+            let request = StartRequest {
+                workflow,
+                input,
+                id: Some(id.clone()),
+                tags: Vec::new(),
+            };
+            host.begin(request).await?;
+        }
+        self.follow(host, &id, seen, show).await
+    }
+
+    /// Shows what happens until the instance settles or somebody interrupts.
+    async fn follow(
+        &self,
+        host: &Host,
+        id: &InstanceId,
+        mut seen: UnboundedReceiver<Observed>,
+        mut show: Show,
+    ) -> Result<Exit, Failure> {
+        let begun = Instant::now();
+        let mut settled = std::pin::pin!(host.wait(id));
+        let mut interrupted = std::pin::pin!(interrupted());
+        let Settled { instance } = loop {
+            tokio::select! {
+                biased;
+                Some(observed) = seen.recv() => show.observed(&observed)?,
+                settled = &mut settled => break settled?,
+                () = &mut interrupted => {
+                    say(format_args!(
+                        "interrupted; the instance stays as it is, go on with: wfhost run --id {id}{}",
+                        self.db_hint()
+                    ));
+                    return Ok(Exit::Interrupted);
+                }
+            }
+        };
+        // What led to its end became durable with it.
+        while let Ok(observed) = seen.try_recv() {
+            show.observed(&observed)?;
+        }
+        show.end(&instance, Some(begun))
+    }
+
+    fn choose(&self, offered: &[Name]) -> Result<Name, Failure> {
+        let list = || {
+            offered
+                .iter()
+                .map(Name::as_str)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        match (&self.workflow, offered) {
+            (Some(wanted), _) => wanted
+                .parse()
+                .map_err(|error| Failure::usage(format!("{error}"))),
+            (None, [only]) => Ok(only.clone()),
+            (None, []) => Err(Failure::usage(
+                "the modules have no workflow; give one that has",
+            )),
+            (None, _) => Err(Failure::usage(format!(
+                "which workflow? say --workflow with one of: {}",
+                list()
+            ))),
+        }
+    }
+
+    /// An id names one instance for ever: the same call goes on with it, another is refused.
+    fn check_same(&self, instance: &Instance, input: Option<&Json>) -> Result<(), Failure> {
+        let id = &instance.started().id;
+        let other = |what: &str| {
+            Failure::usage(format!(
+                "the instance `{id}` was started with another {what}; choose another --id, or leave \
+                 --{what} out to go on with it"
+            ))
+        };
+        if self
+            .workflow
+            .as_deref()
+            .is_some_and(|name| name != instance.started().workflow.as_str())
+        {
+            return Err(other("workflow"));
+        }
+        if input.is_some_and(|input| input.value() != instance.first_input().value()) {
+            return Err(other("input"));
+        }
+        Ok(())
+    }
+
+    fn mention_others(&self, host: &Host, id: &InstanceId) -> Result<(), Failure> {
+        let ours = tree(host, id)?;
+        let others = host
+            .unfinished()?
+            .iter()
+            .filter(|other| !ours.contains(other))
+            .count();
+        if others > 0 && !self.quiet {
+            let (are, s) = if others == 1 {
+                ("is", "")
+            } else {
+                ("are", "s")
+            };
+            say(format_args!(
+                "there {are} {others} other unfinished instance{s}, left as {are}; see wfhost list{}",
+                self.db_hint()
+            ));
+        }
+        Ok(())
+    }
+
+    fn db_hint(&self) -> String {
+        if self.db.db == Path::new("wfhost.redb") {
+            return String::new();
+        }
+        format!(" --db {}", self.db.db.display())
+    }
+}
+
+/// An instance and all that descend from it.
+fn tree(host: &Host, root: &InstanceId) -> Result<Vec<InstanceId>, Error> {
+    let mut tree = vec![root.clone()];
+    // Children start after their parents.
+    for row in host.list()? {
+        if row.parent.is_some_and(|parent| tree.contains(&parent)) {
+            tree.push(row.id);
+        }
+    }
+    Ok(tree)
+}
+
+/// Ctrl-C or a request to terminate. A second Ctrl-C leaves at once.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).ok();
+    let terminated = async {
+        match &mut terminate {
+            Some(signal) => signal.recv().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated => {}
+    }
+    tokio::spawn(async {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            std::process::exit(Exit::Interrupted as i32);
+        }
+    });
+}
+
+fn read_json(text: &str) -> Result<Json, Failure> {
+    let (name, text) = match text.strip_prefix('@') {
+        Some(path) => (path.to_owned(), std::fs::read_to_string(path)),
+        None if text == "-" => {
+            let mut read = String::new();
+            let result = std::io::stdin().read_to_string(&mut read).map(|_| read);
+            ("stdin".to_owned(), result)
+        }
+        None => ("--input".to_owned(), Ok(text.to_owned())),
+    };
+    let text = text.map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
+    let text = text.trim().to_owned();
+    Json::parse(text).map_err(|error| Failure::usage(format!("{name}: {error}")))
+}
+
+fn read_state(text: &str) -> Result<StateWrite, Failure> {
+    let Some((key, value)) = text.split_once('=').filter(|(key, _)| !key.is_empty()) else {
+        return Err(Failure::usage(format!("--state {text}: it takes KEY=JSON")));
+    };
+    let value =
+        Json::parse(value).map_err(|error| Failure::usage(format!("--state {key}: {error}")))?;
+    Ok(StateWrite {
+        key: key.to_owned(),
+        value: Some(value),
+        expires_at: None,
+    })
+}
+
+/// Shows a run.
+struct Show {
+    root: InstanceId,
+    json: bool,
+    quiet: bool,
+    narrators: HashMap<InstanceId, Narrator>,
+}
+
+impl Show {
+    /// Takes in what was shown before.
+    fn prime(&mut self, host: &Host, root: &InstanceId) -> Result<(), Failure> {
+        for id in tree(host, root)? {
+            let mut narrator = Narrator::default();
+            host.history(&id, |record| {
+                Ok::<_, Failure>(drop(narrator.next(&record)?))
+            })?;
+            self.narrators.insert(id, narrator);
+        }
+        Ok(())
+    }
+
+    fn observed(&mut self, observed: &Observed) -> Result<(), Failure> {
+        let Observed { id, record } = observed;
+        let narrator = self.narrators.entry(id.clone()).or_default();
+        let told = narrator.next(record)?;
+        if self.json {
+            let mut row = Narrator::view(&told, record);
+            row["instance"] = serde_json::json!(id.as_str());
+            print(&row.to_string())?;
+        }
+        if let Record::Started(started) = record.as_ref()
+            && started.generation == 0
+        {
+            self.line(format_args!(
+                "Started workflow {id}: {}, module {}",
+                started.workflow,
+                started.module.short()
+            ));
+        }
+        for line in text::progress(record, &told) {
+            self.line(format_args!("{line}"));
+        }
+        if matches!(&told, Told::Turn(past) if past.number == 1) && id == &self.root {
+            self.line(format_args!(
+                "Your workflow has started. Here is the status of the workflow: Running"
+            ));
+        }
+        Ok(())
+    }
+
+    fn end(&self, instance: &Instance, begun: Option<Instant>) -> Result<Exit, Failure> {
+        let id = &instance.started().id;
+        let took = begun.map_or_else(
+            || " (it had ended before)".to_owned(),
+            |begun| format!(" ({} ms)", begun.elapsed().as_millis()),
+        );
+        self.line(format_args!(
+            "Workflow Status: {}{took}",
+            text::status(instance.status())
+        ));
+        if self.json {
+            let mut row = view::instance(instance);
+            row["record"] = serde_json::json!("instance");
+            print(&row.to_string())?;
+        } else if let Some(output) = instance.output() {
+            print(output.as_str())?;
+        }
+        if let Some(reason) = instance.stall() {
+            say(format_args!("the instance `{id}` is stalled: {reason}"));
+            say(format_args!(
+                "it is kept; once that is mended, go on with: wfhost run --id {id}"
+            ));
+        }
+        if let Some(failure) = instance.failure() {
+            say(format_args!("{}: {}", failure.kind, failure.message));
+        }
+        Ok(match instance.status() {
+            Status::Completed => Exit::Ok,
+            Status::Stalled => Exit::Stalled,
+            Status::Failed | Status::Cancelled | Status::Terminated => Exit::Failed,
+            Status::Pending | Status::Running | Status::Suspended => Exit::Host,
+        })
+    }
+
+    fn line(&self, line: std::fmt::Arguments<'_>) {
+        if !self.quiet && !self.json {
+            say(line);
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! A run, a history and an instance as lines for people.
+
+use wfhost_core::record::{
+    Attempt, Command, EndedHow, Happening, LogLevel, LogLine, Record, StateCall, Step,
+};
+use wfhost_core::replay::{PastTurn, describe, describe_step};
+use wfhost_core::{Instance, Status, TaskState};
+
+use crate::narrate::Told;
+
+/// The status with a capital, as the quickstart prints it.
+pub(super) fn status(status: Status) -> String {
+    let word = status.as_str();
+    word[..1].to_uppercase() + &word[1..]
+}
+
+/// What a run shows of a record as it happens: attempts, with their logs, and what the workflow
+/// logged itself. Everything else is in the history.
+pub(super) fn progress(record: &Record, told: &Told) -> Vec<String> {
+    match (record, told) {
+        (Record::Turn(turn), _) => log(&turn.log, "  "),
+        (
+            Record::Attempt(attempt),
+            Told::Other {
+                activity: Some(name),
+            },
+        ) => {
+            let mut lines = vec![format!("  {}", attempt_line(attempt, name.as_str()))];
+            lines.extend(log(&attempt.log, "      "));
+            lines
+        }
+        (
+            Record::AttemptStarted(started),
+            Told::Other {
+                activity: Some(name),
+            },
+        ) => {
+            vec![format!("  {name}, attempt {}, starts", started.number)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn attempt_line(attempt: &Attempt, name: &str) -> String {
+    let took = attempt.ended_at.since(attempt.started_at);
+    let head = format!("{name}, attempt {}, {took} ms", attempt.number);
+    match (&attempt.outcome, attempt.retry_at) {
+        (Ok(_), _) => head,
+        (Err(failure), None) => {
+            format!("{head}: failed as `{}`: {}", failure.kind, failure.message)
+        }
+        (Err(failure), Some(at)) => {
+            format!(
+                "{head}: failed as `{}`: {}; again at {at}",
+                failure.kind, failure.message
+            )
+        }
+    }
+}
+
+/// One record of a history, with what belongs to it indented below.
+pub(super) fn history(record: &Record, told: &Told) -> Vec<String> {
+    let at = record.at();
+    let mut lines = Vec::new();
+    match (record, told) {
+        (_, Told::Turn(past)) => turn(past, &mut lines),
+        (Record::Attempt(attempt), Told::Other { activity }) => {
+            let name = activity
+                .as_ref()
+                .map_or("an activity", |name| name.as_str());
+            lines.push(format!(
+                "{at}  task {}: {}",
+                attempt.task,
+                attempt_line(attempt, name)
+            ));
+            match &attempt.outcome {
+                Ok(output) => lines.push(format!("    output {output}")),
+                Err(_) => {}
+            }
+            for write in &attempt.writes {
+                let value = write
+                    .value
+                    .as_ref()
+                    .map_or("deleted", |value| value.as_str());
+                lines.push(format!("    state {} = {value}", write.key));
+            }
+            lines.push(format!("    module {}", attempt.module));
+            lines.extend(log(&attempt.log, "    log: "));
+        }
+        (record, Told::Other { activity }) => {
+            let name = activity
+                .as_ref()
+                .map_or("an activity", |name| name.as_str());
+            lines.push(format!("{at}  {}", other(record, name)));
+        }
+    }
+    lines
+}
+
+fn turn(past: &PastTurn, lines: &mut Vec<String>) {
+    let turn = &past.turn;
+    let inputs = past.delivered.inputs.len();
+    let plural = if inputs == 1 { "" } else { "s" };
+    lines.push(format!(
+        "{}  turn {}, {inputs} input{plural}",
+        turn.at, past.number
+    ));
+    for call in &turn.state {
+        lines.push(format!("    state {}", state_call(call)));
+    }
+    lines.extend(
+        turn.commands
+            .iter()
+            .map(|command: &Command| format!("    {}", describe(command))),
+    );
+    if turn.step != Step::Waiting {
+        lines.push(format!("    {}", describe_step(&turn.step)));
+    }
+    lines.extend(log(&turn.log, "    log: "));
+}
+
+fn other(record: &Record, activity: &str) -> String {
+    match record {
+        Record::Started(started) if started.generation > 0 => {
+            format!("generation {} with {}", started.generation, started.input)
+        }
+        Record::Started(started) => format!(
+            "started {} with {}, module {}",
+            started.workflow, started.input, started.module
+        ),
+        Record::Accepted(accepted) => match &accepted.what {
+            Happening::TimerFired { task } => format!("task {task}: the timer fired"),
+            Happening::EventRaised(event) => format!("event {} {}", event.name, event.payload),
+            Happening::TaskEnded {
+                task,
+                outcome: Ok(output),
+            } => {
+                format!("task {task}: completed with {output}")
+            }
+            Happening::TaskEnded {
+                task,
+                outcome: Err(failure),
+            } => {
+                format!(
+                    "task {task}: failed as `{}`: {}",
+                    failure.kind, failure.message
+                )
+            }
+            Happening::CancelRequested { reason } => with_reason("cancel requested", reason),
+            Happening::UpdateRequested { id, name, input } => {
+                format!("update {id}: {name} {input}")
+            }
+            Happening::Suspended { reason } => with_reason("suspended", reason),
+            Happening::Resumed => "resumed".into(),
+        },
+        Record::AttemptStarted(started) => {
+            format!(
+                "task {}: {activity}, attempt {}, starts",
+                started.task, started.number
+            )
+        }
+        Record::Stalled(stalled) => format!("stalled: {}", stalled.reason),
+        Record::Ended(ended) => match &ended.how {
+            EndedHow::Terminated { reason } => with_reason("terminated", reason),
+        },
+        Record::StateWritten(_) | Record::Turn(_) | Record::Attempt(_) => String::new(),
+    }
+}
+
+fn with_reason(what: &str, reason: &Option<String>) -> String {
+    reason
+        .as_ref()
+        .map_or_else(|| what.to_owned(), |reason| format!("{what}: {reason}"))
+}
+
+fn state_call(call: &StateCall) -> String {
+    match call {
+        StateCall::Get { key, found: None } => format!("{key}: nothing there"),
+        StateCall::Get {
+            key,
+            found: Some(entry),
+        } => {
+            format!("{key}: {} (version {})", entry.value, entry.version)
+        }
+        StateCall::Scan { prefix, found, .. } => format!("{prefix}…: {} keys", found.len()),
+        StateCall::Write {
+            write,
+            refused: Some(version),
+            ..
+        } => {
+            format!("{}: not written, it has version {version}", write.key)
+        }
+        StateCall::Write {
+            write,
+            refused: None,
+            ..
+        } => match &write.value {
+            Some(value) => format!("{} = {value}", write.key),
+            None => format!("{} deleted", write.key),
+        },
+    }
+}
+
+fn log(lines: &[LogLine], indent: &str) -> Vec<String> {
+    let one = |line: &LogLine| match line.level {
+        LogLevel::Info => format!("{indent}{}", line.message),
+        level => format!("{indent}{}: {}", level.as_str(), line.message),
+    };
+    lines.iter().map(one).collect()
+}
+
+/// What an instance waits for, a line each.
+pub(super) fn pending(instance: &Instance) -> Vec<String> {
+    let one = |(id, task): (&wfhost_core::TaskId, &wfhost_core::Task)| match &task.state {
+        TaskState::Activity {
+            name,
+            attempt,
+            ready_at,
+            last_failure: Some(failure),
+            ..
+        } => {
+            format!(
+                "task {id}: activity {name}, attempt {attempt} at {ready_at}, after `{}`: {}",
+                failure.kind, failure.message
+            )
+        }
+        TaskState::Activity { name, attempt, .. } => {
+            format!("task {id}: activity {name}, attempt {attempt}")
+        }
+        TaskState::Child { name, .. } => format!("task {id}: workflow {name}"),
+        TaskState::Timer { fires_at } => format!("task {id}: timer at {fires_at}"),
+        TaskState::Event { name } => format!("task {id}: event {name}"),
+        TaskState::Raise { instance, event } => {
+            format!("task {id}: raise event {} to {instance}", event.name)
+        }
+    };
+    instance.tasks().iter().map(one).collect()
+}

@@ -1,0 +1,127 @@
+//! What the engine keeps in memory of one instance that it drives.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::oneshot;
+use wfhost_core::InstanceId;
+use wfhost_core::decide::{AttemptFence, TurnFence};
+use wfhost_sandbox::Guest;
+
+use super::gate::Lost;
+use super::lock;
+
+type Waiter = oneshot::Sender<Result<(), Lost>>;
+
+/// One driven instance.
+pub(crate) struct Slot {
+    pub(crate) id: InstanceId,
+    /// Taken for the length of a turn: one instance takes one turn at a time.
+    pub(super) guest: Mutex<Option<Warm>>,
+    driven: AtomicBool,
+    turn_queued: AtomicBool,
+    ended: AtomicBool,
+    /// Jobs that are queued or run. While there are any, the instance is not stuck.
+    jobs: AtomicUsize,
+    /// Attempts that are queued or run, each with the flag that stops it.
+    attempts: Mutex<HashMap<AttemptFence, Arc<AtomicBool>>>,
+    waiters: Mutex<Vec<Waiter>>,
+}
+
+/// A guest in memory, and where in its instance's life it stands.
+pub(super) struct Warm {
+    pub(super) guest: Guest,
+    pub(super) fence: TurnFence,
+}
+
+impl Slot {
+    pub(super) fn new(id: InstanceId) -> Self {
+        Self {
+            id,
+            guest: Mutex::new(None),
+            driven: AtomicBool::new(false),
+            turn_queued: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            jobs: AtomicUsize::new(0),
+            attempts: Mutex::default(),
+            waiters: Mutex::default(),
+        }
+    }
+
+    pub(super) fn is_driven(&self) -> bool {
+        self.driven.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_driven(&self) {
+        self.driven.store(true, Ordering::Release);
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// The instance has ended: what still runs for it is for nothing.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.stop_attempts(|_| true);
+    }
+
+    /// True if no turn was queued before.
+    pub(super) fn queue_turn(&self) -> bool {
+        !self.turn_queued.swap(true, Ordering::AcqRel)
+    }
+
+    /// Called before the worker looks at what is due, so that nothing that comes later is missed.
+    pub(super) fn unqueue_turn(&self) {
+        self.turn_queued.store(false, Ordering::Release);
+    }
+
+    pub(super) fn begin_job(&self) {
+        self.jobs.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// True if that was the last.
+    pub(super) fn end_job(&self) -> bool {
+        self.jobs.fetch_sub(1, Ordering::SeqCst) == 1
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.jobs.load(Ordering::SeqCst) > 0
+    }
+
+    /// True if the attempt was not queued or running before.
+    pub(super) fn open_attempt(&self, fence: AttemptFence) -> bool {
+        lock(&self.attempts).insert(fence, Arc::default()).is_none()
+    }
+
+    /// The flag that stops an attempt.
+    pub(super) fn stop_flag(&self, fence: AttemptFence) -> Arc<AtomicBool> {
+        Arc::clone(lock(&self.attempts).entry(fence).or_default())
+    }
+
+    pub(super) fn close_attempt(&self, fence: AttemptFence) {
+        lock(&self.attempts).remove(&fence);
+    }
+
+    pub(super) fn stop_attempts(&self, which: impl Fn(&AttemptFence) -> bool) {
+        for (_, stop) in lock(&self.attempts)
+            .iter()
+            .filter(|(fence, _)| which(fence))
+        {
+            stop.store(true, Ordering::Release);
+        }
+    }
+
+    pub(super) fn wait(&self, waiter: Waiter) {
+        lock(&self.waiters).push(waiter);
+    }
+
+    pub(super) fn is_awaited(&self) -> bool {
+        !lock(&self.waiters).is_empty()
+    }
+
+    pub(super) fn take_waiters(&self) -> Vec<Waiter> {
+        std::mem::take(&mut lock(&self.waiters))
+    }
+}

@@ -1,0 +1,372 @@
+//! Turns: a guest runs from one wait to the next, and what it asked is submitted.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use wfhost_core::decide::{self, Refused, TurnFence};
+use wfhost_core::record::{Record, StallReason, Started, Step, Turn};
+use wfhost_core::replay::Playback;
+use wfhost_core::state::{Session, SessionEnd};
+use wfhost_core::{Delivered, Digest, Failure, Instance, Position, Role, Timestamp, kind};
+use wfhost_sandbox::{Birth, Guest, Module, ReplayError, TurnEnd};
+use wfhost_store::SubmitError;
+
+use super::reserve::{CONFLICTS_MAX, Claim};
+use super::slot::{Slot, Warm};
+use super::{Engine, Job, now};
+use crate::error::Error;
+
+/// A start that waits for a worker.
+pub(crate) struct Begun {
+    pub(super) slot: Arc<Slot>,
+    started: Started,
+    told: oneshot::Sender<Result<Position, Error>>,
+}
+
+/// What a turn needs to know of its instance.
+struct Standing {
+    fence: TurnFence,
+    delivered: Delivered,
+    module: Digest,
+}
+
+impl Engine {
+    /// Starts an instance and drives it. Resolves once its first turn has been submitted, or with
+    /// the reason why it was not started; then nothing of it is recorded.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        started: Started,
+    ) -> oneshot::Receiver<Result<Position, Error>> {
+        let (told, result) = oneshot::channel();
+        let slot = self.slot(&started.id);
+        self.push(Job::Begin(Box::new(Begun {
+            slot,
+            started,
+            told,
+        })));
+        result
+    }
+
+    /// The first turn runs before anything is recorded: an input that the code does not accept is
+    /// the caller's mistake, and leaves no trace.
+    pub(super) fn begin(self: &Arc<Self>, begun: Begun) {
+        let Begun {
+            slot,
+            started,
+            told,
+        } = begun;
+        let mut held = super::lock(&slot.guest);
+        let result = self.try_begin(&slot, started, &mut held);
+        let begun = result.is_ok();
+        // Nobody may wait any more.
+        let _ = told.send(result);
+        if begun {
+            self.take_turns(&slot, &mut held);
+        }
+    }
+
+    fn try_begin(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        started: Started,
+        held: &mut Option<Warm>,
+    ) -> Result<Position, Error> {
+        let unusable = |message| Error::ModuleUnusable {
+            module: started.module,
+            message,
+        };
+        let module = self.module(started.module).map_err(unusable)?;
+        let mut guest = module
+            .guest(birth(&started))
+            .map_err(|error| unusable(crate::error::chain(&error)))?;
+        let session = self.session(started.at);
+        let end = guest.turn(started.at, &[], session);
+        if let TurnEnd::Taken { turn, state } = &end
+            && let Some(failure) = refusal(turn, state)
+        {
+            let workflow = started.workflow.clone();
+            return Err(Error::InvalidInput {
+                workflow,
+                message: failure.message.clone(),
+            });
+        }
+        let position = self
+            .store
+            .start(started)
+            .map_err(|error| Error::from((slot.id.clone(), error)))?;
+        slot.set_driven();
+        // The turns that are due from here on are this job's.
+        slot.queue_turn();
+        self.follow(slot, position.position, &position.records);
+        if let TurnEnd::Taken { turn, state } = end {
+            let fence = self.store.look(&slot.id, TurnFence::of)?;
+            let fence = fence.expect("it was started above");
+            // Whatever comes of it, the instance is started; what is not done here is due.
+            let _ = self.submit_turn(slot, fence, turn, &state, guest, held);
+        }
+        Ok(position.position)
+    }
+
+    /// Takes turns until none is due.
+    pub(super) fn turns(self: &Arc<Self>, slot: &Arc<Slot>) {
+        let mut held = super::lock(&slot.guest);
+        self.take_turns(slot, &mut held);
+    }
+
+    /// While this runs the slot counts as queued, so that nobody queues a second job for it.
+    fn take_turns(self: &Arc<Self>, slot: &Arc<Slot>, held: &mut Option<Warm>) {
+        loop {
+            let result = self.take_due_turns(slot, held);
+            slot.unqueue_turn();
+            match result {
+                Ok(()) => {}
+                Err(Stop::Stall(reason)) => return self.stall(slot, reason),
+                Err(Stop::Failed(error)) => return self.note(Err(SubmitError::Store(error))),
+            }
+            // What came in before the slot was free again queued nothing.
+            let due = self.store.look(&slot.id, Instance::turn_is_due);
+            if !matches!(due, Ok(Some(true))) || !slot.queue_turn() {
+                return;
+            }
+        }
+    }
+
+    fn take_due_turns(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        held: &mut Option<Warm>,
+    ) -> Result<(), Stop> {
+        let mut conflicts = 0;
+        let mut reservation = None;
+        while let Some(standing) = self.store.look(&slot.id, Standing::of)?.flatten() {
+            let warm = held.take().filter(|warm| warm.fence == standing.fence);
+            let mut guest = match warm {
+                Some(warm) => warm.guest,
+                None => self.bring_up(slot, &standing)?,
+            };
+            let at = decide::turn_time(standing.delivered.not_before, now());
+            let claim = match guest.turn(at, &standing.delivered.inputs, self.session(at)) {
+                TurnEnd::Taken { turn, state } => {
+                    let submitted = if self
+                        .reservations
+                        .may_write(&state.writes, reservation.as_ref())
+                    {
+                        self.submit_turn(slot, standing.fence, turn, &state, guest, held)
+                    } else {
+                        Err(Refused::Conflict)
+                    };
+                    match submitted {
+                        Ok(()) => None,
+                        Err(Refused::Conflict) => Some(Claim::of(&state)),
+                        // Somebody else moved the instance on; look again.
+                        Err(Refused::Stale | Refused::Ended) => continue,
+                    }
+                }
+                TurnEnd::StateChanged => Some(Claim::default()),
+                TurnEnd::Limit { message } => {
+                    return Err(Stop::Stall(StallReason::Limit { message }));
+                }
+                TurnEnd::StateFailed(error) => {
+                    return Err(StallReason::ModuleUnusable {
+                        message: error.to_string(),
+                    }
+                    .into());
+                }
+                TurnEnd::Spent => unreachable!("a spent guest is never kept"),
+            };
+            conflicts = if claim.is_some() { conflicts + 1 } else { 0 };
+            // Given back first: nobody holds two.
+            drop(reservation.take());
+            if conflicts >= CONFLICTS_MAX {
+                reservation = claim.map(|claim| self.reservations.reserve(claim));
+            }
+        }
+        Ok(())
+    }
+
+    fn submit_turn(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        fence: TurnFence,
+        turn: Turn,
+        state: &SessionEnd,
+        guest: Guest,
+        held: &mut Option<Warm>,
+    ) -> Result<(), Refused> {
+        let waits = turn.step == Step::Waiting;
+        let next = match &turn.step {
+            Step::ContinuedAsNew {
+                current_module: true,
+                ..
+            } => self.current_module(slot),
+            _ => None,
+        };
+        let submitted = self.submit(slot, &state.reads, |instance| {
+            decide::take_turn(instance, fence, turn, next)
+        });
+        match submitted {
+            Ok(_) => {
+                let fence = TurnFence {
+                    turns: fence.turns + 1,
+                    ..fence
+                };
+                if waits && self.slots().len() <= self.guests_warm_max {
+                    *held = Some(Warm { guest, fence });
+                }
+                Ok(())
+            }
+            Err(SubmitError::Refused(refused)) => Err(refused),
+            Err(error) => {
+                self.note(Err(error));
+                Err(Refused::Ended)
+            }
+        }
+    }
+
+    /// The module that the instance's workflow means now.
+    fn current_module(&self, slot: &Slot) -> Option<Digest> {
+        let workflow = self
+            .store
+            .look(&slot.id, |it| it.started().workflow.clone())
+            .ok()??;
+        self.store.binding(Role::Workflow, &workflow).ok()?
+    }
+
+    /// A fresh guest, replayed to where the instance stands.
+    fn bring_up(&self, slot: &Slot, standing: &Standing) -> Result<Guest, StallReason> {
+        let unusable = |message| StallReason::ModuleUnusable { message };
+        let module = self.module(standing.module).map_err(unusable)?;
+        let mut replay = Replay::new(&module);
+        let walked = self
+            .store
+            .for_each_record(&slot.id, 0, |_, record| replay.next(&record));
+        match walked {
+            Ok(_) => replay
+                .guest
+                .ok_or_else(|| unusable("its history is empty".into())),
+            Err(stray) => Err(stray.reason()),
+        }
+    }
+
+    fn session(self: &Arc<Self>, at: Timestamp) -> Session {
+        Session::new(self.store.snapshot(at), at)
+    }
+}
+
+/// Brings a guest up along a history.
+pub(crate) struct Replay<'a> {
+    module: &'a Module,
+    playback: Playback,
+    pub(crate) guest: Option<Guest>,
+    /// How many turns were the same.
+    pub(crate) turns: u64,
+}
+
+/// A history that a module does not follow.
+pub(crate) enum Stray {
+    Store(wfhost_store::Error),
+    Broken(String),
+    Replay(ReplayError),
+}
+
+impl From<wfhost_store::Error> for Stray {
+    fn from(error: wfhost_store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Stray {
+    pub(crate) fn reason(self) -> StallReason {
+        match self {
+            Self::Store(error) => StallReason::ModuleUnusable {
+                message: error.to_string(),
+            },
+            Self::Broken(message) => StallReason::ModuleUnusable { message },
+            Self::Replay(spent @ ReplayError::Spent) => StallReason::ModuleUnusable {
+                message: spent.to_string(),
+            },
+            Self::Replay(ReplayError::Diverged(divergence)) => StallReason::Divergence {
+                message: divergence.to_string(),
+            },
+            Self::Replay(ReplayError::Limit { message }) => StallReason::Limit { message },
+        }
+    }
+}
+
+impl<'a> Replay<'a> {
+    pub(crate) fn new(module: &'a Module) -> Self {
+        Self {
+            module,
+            playback: Playback::default(),
+            guest: None,
+            turns: 0,
+        }
+    }
+
+    pub(crate) fn next(&mut self, record: &Record) -> Result<(), Stray> {
+        if let Record::Started(started) = record {
+            let guest = self.module.guest(birth(started));
+            let guest = guest.map_err(|error| Stray::Broken(crate::error::chain(&error)))?;
+            self.guest = Some(guest);
+        }
+        let past = self
+            .playback
+            .next(record)
+            .map_err(|error| Stray::Broken(error.to_string()))?;
+        if let (Some(past), Some(guest)) = (past, &mut self.guest) {
+            guest.replay(past).map_err(Stray::Replay)?;
+            self.turns += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Why no further turn is taken.
+enum Stop {
+    Stall(StallReason),
+    Failed(wfhost_store::Error),
+}
+
+impl From<StallReason> for Stop {
+    fn from(reason: StallReason) -> Self {
+        Self::Stall(reason)
+    }
+}
+
+impl From<wfhost_store::Error> for Stop {
+    fn from(error: wfhost_store::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Standing {
+    fn of(instance: &Instance) -> Option<Self> {
+        instance.turn_is_due().then(|| Self {
+            fence: TurnFence::of(instance),
+            delivered: instance.deliver(),
+            module: instance.module(),
+        })
+    }
+}
+
+fn birth(started: &Started) -> Birth {
+    Birth {
+        id: started.id.clone(),
+        run: started.run,
+        workflow: started.workflow.clone(),
+        parent: started.parent.as_ref().map(|parent| parent.id.to_string()),
+        started_at: started.at,
+        generation: started.generation,
+        seed: started.seed,
+        input: started.input.clone(),
+    }
+}
+
+/// The failure of a first turn that did nothing but refuse its input.
+fn refusal<'a>(turn: &'a Turn, state: &SessionEnd) -> Option<&'a Failure> {
+    let idle = turn.commands.is_empty() && state.writes.is_empty();
+    match &turn.step {
+        Step::Failed(failure) if idle && failure.kind == kind::INVALID_INPUT => Some(failure),
+        _ => None,
+    }
+}

@@ -1,0 +1,167 @@
+//! What can go wrong, by what the caller can do about it.
+
+use std::path::PathBuf;
+
+use wfhost_core::{Digest, InstanceId, Name, Status};
+use wfhost_store::{OpenError, SubmitError};
+
+/// An error of the host. [`Error::is_callers`] tells a mistake of the caller from a failure of the
+/// host.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data file cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The data file failed. Open it again; what was acknowledged is there.
+    #[error(transparent)]
+    Store(#[from] wfhost_store::Error),
+    /// This machine cannot run guests.
+    #[error("cannot set up the sandbox")]
+    Setup(#[from] wfhost_sandbox::SetupError),
+    /// The bytes are not a module that this host can run.
+    #[error("{label}: {source}")]
+    Rejected {
+        /// Where the bytes came from.
+        label: String,
+        /// What is wrong with them.
+        source: wfhost_sandbox::Rejected,
+    },
+    /// The module was fine when it was deployed, and is not on this host.
+    #[error("the module {module} cannot run here: {message}")]
+    ModuleUnusable {
+        /// Which.
+        module: Digest,
+        /// Why not.
+        message: String,
+    },
+    /// There is no instance of that id.
+    #[error("there is no instance `{id}`; `wfhost list` shows those there are")]
+    NoSuchInstance {
+        /// Which.
+        id: InstanceId,
+    },
+    /// No module offers that workflow.
+    #[error("no module offers the workflow `{name}`; {}", known_workflows(.known))]
+    NoSuchWorkflow {
+        /// Which.
+        name: String,
+        /// Those that there are.
+        known: Vec<Name>,
+    },
+    /// The workflow's code refused its input before it did anything. Nothing was recorded.
+    #[error("the input does not fit the workflow `{workflow}`: {message}")]
+    InvalidInput {
+        /// Which.
+        workflow: Name,
+        /// What its code says.
+        message: String,
+    },
+    /// The id belongs to another instance.
+    #[error("the instance id `{id}` is in use ({}); choose another with --id", .status.as_str())]
+    IdInUse {
+        /// Which.
+        id: InstanceId,
+        /// How that instance stands.
+        status: Status,
+    },
+    /// Nothing can happen to the instance any more.
+    #[error("the instance `{id}` has ended ({})", .status.as_str())]
+    Ended {
+        /// Which.
+        id: InstanceId,
+        /// How.
+        status: Status,
+    },
+    /// No history can go on so: an error of this program.
+    #[error("the instance `{id}` cannot go on: {what}")]
+    Impossible {
+        /// Which.
+        id: InstanceId,
+        /// What does not fit.
+        what: String,
+    },
+    /// The state cannot be read.
+    #[error("cannot read the state")]
+    State(#[from] wfhost_core::state::ReadError),
+    /// A commit failed. What was submitted since the last one may or may not be there.
+    #[error(
+        "the data file failed; whether the last steps are on disk is unknown; run again with the same --id to go on from what is there"
+    )]
+    Unknown,
+    /// A package could not be built.
+    #[error("{0}")]
+    Build(String),
+    /// A file could not be read or written.
+    #[error("{}: {source}", .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// Whether the caller can mend it by asking for something else.
+    #[must_use]
+    pub fn is_callers(&self) -> bool {
+        match self {
+            Self::Open(OpenError::Missing { .. })
+            | Self::Rejected { .. }
+            | Self::NoSuchInstance { .. }
+            | Self::NoSuchWorkflow { .. }
+            | Self::InvalidInput { .. }
+            | Self::IdInUse { .. }
+            | Self::Ended { .. }
+            | Self::Build(_)
+            | Self::File { .. } => true,
+            Self::Open(_)
+            | Self::Store(_)
+            | Self::Setup(_)
+            | Self::ModuleUnusable { .. }
+            | Self::Impossible { .. }
+            | Self::State(_)
+            | Self::Unknown => false,
+        }
+    }
+}
+
+impl From<(InstanceId, SubmitError)> for Error {
+    fn from((id, error): (InstanceId, SubmitError)) -> Self {
+        match error {
+            SubmitError::NoSuchInstance(id) => Self::NoSuchInstance { id },
+            SubmitError::InUse { status } => Self::IdInUse { id, status },
+            SubmitError::Refused(_) => Self::Ended {
+                id,
+                status: Status::Terminated,
+            },
+            SubmitError::Impossible(error) => Self::Impossible {
+                id,
+                what: error.to_string(),
+            },
+            SubmitError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+fn known_workflows(known: &[Name]) -> String {
+    if known.is_empty() {
+        return "there are none; give the path of a module that has it".into();
+    }
+    let names: Vec<_> = known.iter().map(Name::as_str).collect();
+    format!("there are: {}", names.join(", "))
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,60 @@
+//! A history told record by record: each record with what it takes the ones before to understand.
+
+use wfhost_core::record::Record;
+use wfhost_core::replay::{PastTurn, Playback};
+use wfhost_core::{BrokenHistory, Instance, Name, TaskState};
+
+/// Follows one instance's history.
+#[derive(Default)]
+pub struct Narrator {
+    playback: Playback,
+}
+
+/// One record, understood.
+pub enum Told {
+    /// A turn, with its number and its inputs.
+    Turn(PastTurn),
+    /// Any other record, with the activity that it is about.
+    Other {
+        /// The activity's name.
+        activity: Option<Name>,
+    },
+}
+
+impl Narrator {
+    /// Takes the next record in.
+    ///
+    /// # Errors
+    /// If no history can go on so.
+    pub fn next(&mut self, record: &Record) -> Result<Told, BrokenHistory> {
+        let task = match record {
+            Record::AttemptStarted(started) => Some(started.task),
+            Record::Attempt(attempt) => Some(attempt.task),
+            _ => None,
+        };
+        let open = task.and_then(|task| self.instance()?.tasks().get(&task));
+        let activity = open.and_then(|task| match &task.state {
+            TaskState::Activity { name, .. } => Some(name.clone()),
+            _ => None,
+        });
+        Ok(match self.playback.next(record)? {
+            Some(past) => Told::Turn(past),
+            None => Told::Other { activity },
+        })
+    }
+
+    /// The instance as the records so far make it.
+    #[must_use]
+    pub fn instance(&self) -> Option<&Instance> {
+        self.playback.instance()
+    }
+
+    /// The record as JSON.
+    #[must_use]
+    pub fn view(told: &Told, record: &Record) -> serde_json::Value {
+        match told {
+            Told::Turn(past) => crate::view::turn(past),
+            Told::Other { activity } => crate::view::record(record, activity.as_ref()),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Builds a Cargo package into a module.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::error::Error;
+
+/// The target of a package that names none in `[package.metadata.wfhost] target = "…"`.
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// The profile that modules are built with, given on Cargo's command line so that a package needs
+/// no settings of its own: small, without debug information (not the standard library's either),
+/// with the names of functions, which backtraces show.
+const PROFILE: [&str; 7] = [
+    "profile.wfhost.inherits=\"release\"",
+    "profile.wfhost.opt-level=\"s\"",
+    "profile.wfhost.lto=true",
+    "profile.wfhost.codegen-units=1",
+    "profile.wfhost.panic=\"abort\"",
+    "profile.wfhost.debug=0",
+    "profile.wfhost.strip=\"debuginfo\"",
+];
+
+/// What there is to build.
+struct Package {
+    name: String,
+    manifest: PathBuf,
+    target: String,
+    folder: PathBuf,
+}
+
+/// Compiles the Cargo package in `dir` in release mode, in a target folder of its own beside the
+/// package's (`target/wfhost`), and returns the module's path. Cargo's own messages go to stderr,
+/// unless `quiet`.
+///
+/// # Errors
+/// If the folder is no Cargo package with a `cdylib` target, Cargo is missing, the target cannot be
+/// added, or the package does not compile.
+pub fn build(dir: &Path, quiet: bool) -> Result<PathBuf, Error> {
+    let package = inspect(dir)?;
+    provide_target(dir, &package.target)?;
+    let mut cargo = cargo(dir);
+    cargo
+        .arg("build")
+        .arg("--manifest-path")
+        .arg(&package.manifest);
+    cargo.args([
+        "--package",
+        &package.name,
+        "--lib",
+        "--target",
+        &package.target,
+    ]);
+    cargo.args([
+        "--profile",
+        "wfhost",
+        "--message-format",
+        "json-render-diagnostics",
+    ]);
+    for setting in PROFILE {
+        cargo.args(["--config", setting]);
+    }
+    if quiet {
+        cargo.arg("--quiet");
+    }
+    cargo.arg("--target-dir").arg(&package.folder);
+    let output = cargo.stderr(Stdio::inherit()).output().map_err(no_cargo)?;
+    if !output.status.success() {
+        return Err(Error::Build(format!(
+            "{} does not compile; see above",
+            dir.display()
+        )));
+    }
+    let artifact = artifact(&String::from_utf8_lossy(&output.stdout), &package.manifest);
+    artifact.ok_or_else(|| no_module(dir))
+}
+
+/// Asks Cargo what the folder holds.
+fn inspect(dir: &Path) -> Result<Package, Error> {
+    let manifest = dir.join("Cargo.toml");
+    if !manifest.is_file() {
+        return Err(Error::Build(format!(
+            "{} holds no Cargo.toml: give the folder of a Cargo package, or a .wasm file",
+            dir.display()
+        )));
+    }
+    let path = |source| Error::File {
+        path: manifest.clone(),
+        source,
+    };
+    let manifest = manifest.canonicalize().map_err(path)?;
+    let mut cargo = cargo(dir);
+    cargo
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--manifest-path",
+        ])
+        .arg(&manifest);
+    let output = cargo.stderr(Stdio::inherit()).output().map_err(no_cargo)?;
+    let metadata: Value = serde_json::from_slice(&output.stdout).map_err(|_| {
+        Error::Build(format!(
+            "Cargo cannot read {}; see above",
+            manifest.display()
+        ))
+    })?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let is_ours =
+        |package: &&Value| package["manifest_path"].as_str().map(Path::new) == Some(&manifest);
+    let package = packages.clone().find(is_ours).ok_or_else(|| {
+        Error::Build(format!(
+            "{} is a workspace without a package of its own",
+            dir.display()
+        ))
+    })?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let target = &package["metadata"]["wfhost"]["target"];
+    Ok(Package {
+        name: text(&package["name"]),
+        target: target.as_str().unwrap_or(TARGET).to_owned(),
+        folder: Path::new(&text(&metadata["target_directory"])).join("wfhost"),
+        manifest,
+    })
+}
+
+/// Adds the target's standard library, if it is missing and rustup can.
+fn provide_target(dir: &Path, target: &str) -> Result<(), Error> {
+    let mut rustc = Command::new("rustc");
+    rustc
+        .current_dir(dir)
+        .args(["--print", "target-libdir", "--target", target]);
+    let libdir = rustc
+        .output()
+        .ok()
+        .and_then(|output| String::from_utf8(output.stdout).ok());
+    if libdir.is_some_and(|libdir| !libdir.is_empty() && Path::new(libdir.trim()).is_dir()) {
+        return Ok(());
+    }
+    let mut rustup = Command::new("rustup");
+    // rustup's stdout would mix with the result on ours.
+    let added = rustup
+        .current_dir(dir)
+        .args(["target", "add", target])
+        .output();
+    match added {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(Error::Build(format!(
+            "the Rust target {target} is missing, and `rustup target add {target}` failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        ))),
+        Err(_) => Err(Error::Build(format!(
+            "the Rust target {target} is missing; install its standard library (with rustup: \
+             `rustup target add {target}`)"
+        ))),
+    }
+}
+
+/// The module among the messages of a build.
+fn artifact(messages: &str, manifest: &Path) -> Option<PathBuf> {
+    let messages = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let ours = messages.filter(|message| {
+        message["reason"] == "compiler-artifact"
+            && message["manifest_path"].as_str().map(Path::new) == Some(manifest)
+    });
+    let files =
+        ours.flat_map(|message| message["filenames"].as_array().cloned().unwrap_or_default());
+    let mut files = files.filter_map(|file| file.as_str().map(PathBuf::from));
+    files.find(|file| {
+        file.extension()
+            .is_some_and(|extension| extension == "wasm")
+    })
+}
+
+/// Cargo, as it would be called in that folder. What an outer `cargo run` set for itself is taken
+/// away.
+fn cargo(dir: &Path) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(dir);
+    let inherited = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in inherited {
+        let set_by_cargo = name.starts_with("CARGO_PKG_")
+            || name.starts_with("CARGO_MANIFEST_")
+            || [
+                "CARGO",
+                "CARGO_TARGET_DIR",
+                "CARGO_BUILD_TARGET",
+                "RUSTFLAGS",
+                "CARGO_ENCODED_RUSTFLAGS",
+            ]
+            .contains(&name.as_str());
+        if set_by_cargo {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}
+
+fn no_cargo(error: std::io::Error) -> Error {
+    Error::Build(format!("cannot start cargo: {error}; is Rust installed?"))
+}
+
+fn no_module(dir: &Path) -> Error {
+    Error::Build(format!(
+        "{} builds no module: its Cargo.toml needs `[lib] crate-type = [\"cdylib\"]`",
+        dir.display()
+    ))
+}

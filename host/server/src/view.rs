@@ -1,0 +1,390 @@
+//! Instances, histories and modules as JSON that others can rely on: field names in snake case,
+//! times in RFC 3339, a field that does not apply is null.
+
+use serde_json::{Map, Value, json};
+use wfhost_core::record::{
+    Accepted, Attempt, Command, EndedHow, Entry, Happening, LogLine, Parent, Record, StallReason,
+    StateCall, StateWrite, Step, Turn,
+};
+use wfhost_core::replay::PastTurn;
+use wfhost_core::{
+    Delivered, Failure, Input, Instance, Json, ModuleInfo, Name, Role, Task, TaskId, TaskState,
+};
+use wfhost_store::Summary;
+
+/// An instance: `id`, `run`, `workflow`, `module`, `status`, `reason` (when stalled), `input`,
+/// `output`, `failure`, `custom_status`, `parent`, `tags`, `created_at`, `updated_at`, `turns`,
+/// `pending` (what it waits for).
+#[must_use]
+pub fn instance(instance: &Instance) -> Value {
+    let started = instance.started();
+    let pending: Vec<_> = instance
+        .tasks()
+        .iter()
+        .map(|(id, task)| pending(*id, task))
+        .collect();
+    json!({
+        "id": started.id.as_str(),
+        "run": started.run.to_string(),
+        "generation": started.generation,
+        "workflow": started.workflow.as_str(),
+        "module": instance.module().to_string(),
+        "status": instance.status().as_str(),
+        "reason": instance.stall().map(reason),
+        "input": instance.first_input().value(),
+        "output": instance.output().map(Json::value),
+        "failure": instance.failure().as_ref().map(failure),
+        "custom_status": instance.custom_status().map(Json::value),
+        "parent": started.parent.as_ref().map(parent),
+        "tags": tags(&started.tags),
+        "created_at": started.created_at.to_string(),
+        "updated_at": instance.updated_at().to_string(),
+        "turns": instance.turns(),
+        "pending": pending,
+    })
+}
+
+/// One row of a list: an instance without what would have to be read from its history.
+#[must_use]
+pub fn summary(summary: &Summary) -> Value {
+    json!({
+        "id": summary.id.as_str(),
+        "run": summary.run.to_string(),
+        "workflow": summary.workflow.as_str(),
+        "module": summary.module.to_string(),
+        "status": summary.status.as_str(),
+        "reason": summary.reason.as_ref().map(|reason| {
+            json!({ "kind": reason.word, "message": reason.text })
+        }),
+        "parent": summary.parent.as_ref().map(|id| id.as_str()),
+        "tags": tags(&summary.tags),
+        "created_at": summary.created_at.to_string(),
+        "updated_at": summary.updated_at.to_string(),
+        "turns": summary.turns,
+    })
+}
+
+/// A module: `digest`, `label`, `bytes`, `component`, `encoder`, `contract`, `imports`,
+/// `contained`, `deployed_at`, `workflows`, `activities`; each definition says whether its name is
+/// `bound` to this module now.
+#[must_use]
+pub fn module(info: &ModuleInfo, bound: impl Fn(Role, &Name) -> bool) -> Value {
+    let definitions = |role, definitions: &[wfhost_core::Definition]| -> Vec<Value> {
+        let one = |it: &wfhost_core::Definition| {
+            json!({
+                "name": it.name.as_str(),
+                "description": it.description,
+                "bound": bound(role, &it.name),
+                "input_schema": it.input_schema,
+                "output_schema": it.output_schema,
+            })
+        };
+        definitions.iter().map(one).collect()
+    };
+    json!({
+        "digest": info.digest.to_string(),
+        "label": info.label,
+        "bytes": info.bytes,
+        "component": info.component.to_string(),
+        "encoder": info.encoder,
+        "contract": info.contract,
+        "imports": info.imports,
+        "contained": info.contained,
+        "deployed_at": info.deployed_at.to_string(),
+        "workflows": definitions(Role::Workflow, &info.workflows),
+        "activities": definitions(Role::Activity, &info.activities),
+    })
+}
+
+/// A turn: `number`, `at`, `inputs`, `commands`, `state`, `step`, `log`.
+#[must_use]
+pub fn turn(past: &PastTurn) -> Value {
+    let Turn {
+        at,
+        commands,
+        state,
+        step: came_back,
+        log,
+        ..
+    } = past.turn.as_ref();
+    json!({
+        "record": "turn",
+        "number": past.number,
+        "at": at.to_string(),
+        "inputs": inputs(&past.delivered),
+        "commands": commands.iter().map(command).collect::<Vec<_>>(),
+        "state": state.iter().map(state_call).collect::<Vec<_>>(),
+        "step": step(came_back),
+        "log": lines(log),
+    })
+}
+
+/// A record of a history that is no turn. `activity` is the name of the activity that an attempt's
+/// task calls.
+#[must_use]
+pub fn record(record: &Record, activity: Option<&Name>) -> Value {
+    let at = record.at().to_string();
+    let activity = activity.map(Name::as_str);
+    match record {
+        Record::Started(started) => json!({
+            "record": "started", "at": at, "id": started.id.as_str(),
+            "run": started.run.to_string(), "generation": started.generation,
+            "workflow": started.workflow.as_str(), "module": started.module.to_string(),
+            "contract": started.contract, "seed": started.seed, "input": started.input.value(),
+            "parent": started.parent.as_ref().map(parent), "tags": tags(&started.tags),
+        }),
+        Record::Accepted(accepted) => happening(accepted, &at),
+        Record::Turn(_) => json!({ "record": "turn", "at": at }),
+        Record::AttemptStarted(started) => json!({
+            "record": "attempt-started", "at": at, "task": started.task.0, "activity": activity,
+            "attempt": started.number, "module": started.module.to_string(),
+        }),
+        Record::Attempt(attempt) => ended_attempt(attempt, activity),
+        Record::Stalled(stalled) => json!({
+            "record": "stalled", "at": at, "reason": reason(&stalled.reason),
+        }),
+        Record::Ended(ended) => match &ended.how {
+            EndedHow::Terminated { reason } => json!({
+                "record": "terminated", "at": at, "reason": reason,
+            }),
+        },
+        Record::StateWritten(written) => json!({
+            "record": "state-written", "at": at,
+            "writes": written.writes.iter().map(write).collect::<Vec<_>>(),
+        }),
+    }
+}
+
+/// Why an instance does not move: `kind`, a stable word, and `message`.
+#[must_use]
+pub fn reason(reason: &StallReason) -> Value {
+    json!({ "kind": reason.word(), "message": reason.to_string() })
+}
+
+/// A failure: `kind`, `message`, `retryable`, `details`.
+#[must_use]
+pub fn failure(failure: &Failure) -> Value {
+    json!({
+        "kind": failure.kind,
+        "message": failure.message,
+        "retryable": failure.retryable,
+        "details": failure.details.as_ref().map(Json::value),
+    })
+}
+
+fn pending(id: TaskId, task: &Task) -> Value {
+    let mut row = match &task.state {
+        TaskState::Activity {
+            name,
+            attempt,
+            ready_at,
+            last_failure,
+            ..
+        } => json!({
+            "waits_for": "activity", "name": name.as_str(), "attempt": attempt,
+            "ready_at": ready_at.to_string(), "last_failure": last_failure.as_ref().map(failure),
+        }),
+        TaskState::Child { name, options, .. } => {
+            json!({ "waits_for": "workflow", "name": name.as_str(), "id": options.id })
+        }
+        TaskState::Timer { fires_at } => {
+            json!({ "waits_for": "timer", "fires_at": fires_at.to_string() })
+        }
+        TaskState::Event { name } => json!({ "waits_for": "event", "name": name.as_str() }),
+        TaskState::Raise { instance, event } => {
+            json!({ "waits_for": "raise-event", "name": event.name.as_str(), "id": instance })
+        }
+    };
+    row["task"] = json!(id.0);
+    row["asked_at"] = json!(task.asked_at.to_string());
+    row
+}
+
+fn parent(parent: &Parent) -> Value {
+    json!({
+        "id": parent.id.as_str(), "run": parent.run.to_string(), "task": parent.task.0,
+        "detached": parent.detached,
+    })
+}
+
+fn tags(tags: &[(String, String)]) -> Value {
+    let tags = tags.iter().map(|(key, value)| (key.clone(), json!(value)));
+    Value::Object(tags.collect::<Map<_, _>>())
+}
+
+fn inputs(delivered: &Delivered) -> Vec<Value> {
+    let one = |input: &Input| match input {
+        Input::Completed { task, outcome } => {
+            outcome_of(json!({ "input": "completed", "task": task.0 }), outcome)
+        }
+        Input::CancelRequested { reason } => {
+            json!({ "input": "cancel-requested", "reason": reason })
+        }
+        Input::UpdateRequested { id, name, input } => json!({
+            "input": "update-requested", "id": id, "name": name.as_str(), "value": input.value(),
+        }),
+    };
+    delivered.inputs.iter().map(one).collect()
+}
+
+fn command(command: &Command) -> Value {
+    match command {
+        Command::CallActivity {
+            task,
+            name,
+            input,
+            options,
+        } => json!({
+            "command": "call-activity", "task": task.0, "name": name.as_str(),
+            "input": input.value(), "options": options,
+        }),
+        Command::CallWorkflow {
+            task,
+            name,
+            input,
+            options,
+        } => json!({
+            "command": "call-workflow", "task": task.0, "name": name.as_str(),
+            "input": input.value(), "options": options,
+        }),
+        Command::CreateTimer { task, fires_at } => json!({
+            "command": "create-timer", "task": task.0, "fires_at": fires_at.to_string(),
+        }),
+        Command::AwaitEvent { task, name } => {
+            json!({ "command": "await-event", "task": task.0, "name": name.as_str() })
+        }
+        Command::RaiseEvent {
+            task,
+            instance,
+            event,
+        } => json!({
+            "command": "raise-event", "task": task.0, "id": instance,
+            "name": event.name.as_str(), "payload": event.payload.value(),
+        }),
+        Command::Cancel { task } => json!({ "command": "cancel", "task": task.0 }),
+        Command::AnswerUpdate { id, outcome } => {
+            outcome_of(json!({ "command": "answer-update", "id": id }), outcome)
+        }
+        Command::SetCustomStatus { status } => {
+            json!({ "command": "set-custom-status", "status": status.value() })
+        }
+        Command::Patched { id } => json!({ "command": "patched", "id": id }),
+    }
+}
+
+fn state_call(call: &StateCall) -> Value {
+    match call {
+        StateCall::Get { key, found } => {
+            json!({ "call": "get", "key": key, "found": found.as_ref().map(entry) })
+        }
+        StateCall::Scan {
+            prefix,
+            after,
+            limit,
+            found,
+        } => {
+            let found: Vec<_> = found
+                .iter()
+                .map(|(key, it)| json!({ "key": key, "entry": entry(it) }))
+                .collect();
+            json!({
+                "call": "scan", "prefix": prefix, "after": after, "limit": limit, "found": found,
+            })
+        }
+        StateCall::Write {
+            write: written,
+            if_version,
+            refused,
+        } => {
+            let mut row = write(written);
+            row["call"] = json!(if written.value.is_some() {
+                "set"
+            } else {
+                "delete"
+            });
+            row["if_version"] = json!(if_version);
+            row["refused"] = json!(refused);
+            row
+        }
+    }
+}
+
+fn entry(entry: &Entry) -> Value {
+    json!({ "value": entry.value.value(), "version": entry.version })
+}
+
+fn write(write: &StateWrite) -> Value {
+    json!({
+        "key": write.key,
+        "value": write.value.as_ref().map(Json::value),
+        "expires_at": write.expires_at.map(|at| at.to_string()),
+    })
+}
+
+fn step(step: &Step) -> Value {
+    match step {
+        Step::Waiting => json!({ "step": "waiting" }),
+        Step::Completed(output) => json!({ "step": "completed", "output": output.value() }),
+        Step::Failed(failed) => json!({ "step": "failed", "failure": failure(failed) }),
+        Step::Cancelled => json!({ "step": "cancelled" }),
+        Step::ContinuedAsNew {
+            input,
+            current_module,
+        } => json!({
+            "step": "continued-as-new", "input": input.value(), "current_module": current_module,
+        }),
+    }
+}
+
+fn happening(accepted: &Accepted, at: &str) -> Value {
+    let mut row = match &accepted.what {
+        Happening::TimerFired { task } => json!({ "input": "timer-fired", "task": task.0 }),
+        Happening::EventRaised(event) => json!({
+            "input": "event-raised", "name": event.name.as_str(),
+            "payload": event.payload.value(),
+        }),
+        Happening::TaskEnded { task, outcome } => {
+            outcome_of(json!({ "input": "task-ended", "task": task.0 }), outcome)
+        }
+        Happening::CancelRequested { reason } => {
+            json!({ "input": "cancel-requested", "reason": reason })
+        }
+        Happening::UpdateRequested { id, name, input } => json!({
+            "input": "update-requested", "id": id, "name": name.as_str(), "value": input.value(),
+        }),
+        Happening::Suspended { reason } => json!({ "input": "suspended", "reason": reason }),
+        Happening::Resumed => json!({ "input": "resumed" }),
+    };
+    row["record"] = json!("accepted");
+    row["at"] = json!(at);
+    row
+}
+
+fn ended_attempt(attempt: &Attempt, activity: Option<&str>) -> Value {
+    let row = json!({
+        "record": "attempt",
+        "at": attempt.ended_at.to_string(),
+        "task": attempt.task.0,
+        "activity": activity,
+        "attempt": attempt.number,
+        "module": attempt.module.to_string(),
+        "contained": attempt.contained,
+        "started_at": attempt.started_at.to_string(),
+        "retry_at": attempt.retry_at.map(|at| at.to_string()),
+        "writes": attempt.writes.iter().map(write).collect::<Vec<_>>(),
+        "log": lines(&attempt.log),
+    });
+    outcome_of(row, &attempt.outcome)
+}
+
+fn outcome_of(mut row: Value, outcome: &Result<Json, Failure>) -> Value {
+    row["output"] = json!(outcome.as_ref().ok().map(Json::value));
+    row["failure"] = json!(outcome.as_ref().err().map(failure));
+    row
+}
+
+fn lines(log: &[LogLine]) -> Vec<Value> {
+    log.iter()
+        .map(|line| json!({ "level": line.level.as_str(), "message": line.message }))
+        .collect()
+}

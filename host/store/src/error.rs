@@ -1,0 +1,198 @@
+//! What can go wrong here, one variant for each reaction of the caller.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use wfhost_core::decide::Refused;
+use wfhost_core::{BrokenHistory, InstanceId, Status};
+
+/// A cause that several waiters can be told of.
+pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
+/// The data file could not be opened. Nothing in it has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no such file, and none was to be made.
+    #[error("there is no data file {}", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The folder that the file was to be made in does not exist.
+    #[error("cannot create {}: there is no folder {}; create it first", path.display(), folder.display())]
+    NoFolder {
+        /// The file.
+        path: PathBuf,
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Another host has it open. One file has one host at a time.
+    #[error(
+        "the data file {} is in use by {}; stop that first, or use another file",
+        path.display(),
+        holder.as_deref().unwrap_or("another process")
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// Who has it open, where the system tells: `process 1234 (wfhost run …)`.
+        holder: Option<String>,
+    },
+    /// It is some other file. It was not touched.
+    #[error("{} is not a data file of wfhost: {why}; it was left as it is", path.display())]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+        /// How that shows.
+        why: String,
+    },
+    /// Another version of this program wrote it.
+    #[error(
+        "{} has format {found}, this program knows format {known}; use the program that wrote it",
+        path.display()
+    )]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+        /// The format of the file.
+        found: u32,
+        /// The format that this program reads and writes.
+        known: u32,
+    },
+    /// The file or its folder cannot be written.
+    #[error("cannot write {}: {source}; allow writing to it and to its folder, or use another file", path.display())]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The disk failed otherwise.
+    #[error("cannot open {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is ours, and what is in it cannot be read.
+    #[error(transparent)]
+    Unusable(#[from] Error),
+}
+
+/// The store cannot do its work.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The file does not hold what was written to it. Restore it from a copy.
+    #[error("the data file {} is damaged: {what}; restore it from a copy", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
+    /// Reading failed. Nothing has changed; try again, or look after the disk.
+    #[error("cannot read the data file {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        source: Cause,
+    },
+    /// A commit failed; whether it is there is unknown. The store takes nothing any more: drop all
+    /// above the last durable position, close the store and open the file again.
+    #[error(
+        "a commit to the data file {} failed, and whether it took place is unknown; \
+         open the file again: {source}",
+        path.display()
+    )]
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        source: Cause,
+    },
+    /// The store was closed.
+    #[error("the store of {} is closed", path.display())]
+    Closed {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// A submission was not taken. Nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// It does not fit any more; see the reason.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// There is no such instance.
+    #[error("there is no instance {0}")]
+    NoSuchInstance(InstanceId),
+    /// The id of a start is taken.
+    #[error("the id is in use by an instance that is {status}", status = status.as_str())]
+    InUse {
+        /// Where the instance that has the id stands.
+        status: Status,
+    },
+    /// No instance that stands there can have such a record: an error of this program.
+    #[error(transparent)]
+    Impossible(#[from] BrokenHistory),
+    /// The store cannot do its work.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+/// What failed inside, before it is known where.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    Redb(Box<redb::Error>),
+    Damaged(String),
+    Closed,
+}
+
+impl Fault {
+    /// The error of something that only reads.
+    pub(crate) fn reading(self, path: &Path) -> Error {
+        let path = path.to_owned();
+        match self {
+            Self::Redb(source) => Error::Read {
+                path,
+                source: Arc::from(source as Box<dyn std::error::Error + Send + Sync>),
+            },
+            Self::Damaged(what) => Error::Damaged { path, what },
+            Self::Closed => Error::Closed { path },
+        }
+    }
+
+    /// The error of a commit.
+    pub(crate) fn committing(self, path: &Path) -> Error {
+        let path = path.to_owned();
+        match self {
+            Self::Redb(source) => Error::Failed {
+                path,
+                source: Arc::from(source as Box<dyn std::error::Error + Send + Sync>),
+            },
+            Self::Damaged(what) => Error::Damaged { path, what },
+            Self::Closed => Error::Closed { path },
+        }
+    }
+}
+
+macro_rules! from_redb {
+    ($($error:ident),*) => {$(
+        impl From<redb::$error> for Fault {
+            fn from(error: redb::$error) -> Self {
+                Self::Redb(Box::new(error.into()))
+            }
+        }
+    )*};
+}
+from_redb!(
+    StorageError,
+    TableError,
+    TransactionError,
+    CommitError,
+    DatabaseError,
+    CursorError
+);

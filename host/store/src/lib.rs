@@ -1,0 +1,374 @@
+//! Durable truth: the log, the history and the state on disk.
+//!
+//! This room alone knows redb. It knows nothing of guests, tasks or clocks: what may happen is
+//! decided by `wfhost_core`, inside the store's critical section. A record that is *submitted* has
+//! its place in the one order; a writer makes the order durable in that order, so that a crash
+//! always leaves a prefix. Reading shows what is submitted; whoever tells the outside waits first
+//! until the position that was seen is durable.
+
+mod backend;
+mod error;
+mod gather;
+mod history;
+mod holder;
+mod ledger;
+mod modules;
+mod open;
+mod overlay;
+mod payloads;
+mod recover;
+mod snapshot;
+mod submit;
+mod summary;
+mod tables;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use redb::{Database, ReadableDatabase};
+use wfhost_core::Position;
+
+pub use error::{Cause, Error, OpenError, SubmitError};
+pub use modules::{Moved, NewModule};
+pub use submit::Submitted;
+pub use summary::{Reason, Summary};
+
+use backend::Gate;
+use error::Fault;
+use ledger::Ledger;
+use modules::Bindings;
+
+/// How a store works. The default suits a host.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// After so many bytes of log its records are moved to the histories.
+    pub gather_bytes: u64,
+    /// While so many bytes are not durable, submitting waits.
+    pub undurable_bytes_max: u64,
+    /// So many bytes are committed though nobody waits for them.
+    pub commit_bytes: u64,
+    /// A record so old is committed though nobody waits for it.
+    pub commit_after: Duration,
+    /// From this size of the file on, commits keep what makes opening after a crash quick, at the
+    /// price of a second sync each.
+    pub quick_repair_bytes: u64,
+    /// How much of the file is kept in memory.
+    pub cache_bytes: usize,
+    /// How many instances are kept in memory. The others are folded from their history when they
+    /// are looked at.
+    pub live_max: usize,
+    /// How many changed keys of the state are remembered for old snapshots. Beyond it, reads on
+    /// snapshots older than the last gather begin again.
+    pub changes_max: usize,
+}
+
+const MIB: u64 = 1024 * 1024;
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            gather_bytes: 4 * MIB,
+            undurable_bytes_max: 64 * MIB,
+            commit_bytes: MIB,
+            // What the outside is shown is at most this old.
+            commit_after: Duration::from_millis(20),
+            // redb walks about 2 s/GiB when it repairs: an eighth of a second here.
+            quick_repair_bytes: 64 * MIB,
+            cache_bytes: 64 * 1024 * 1024,
+            live_max: 10_000,
+            changes_max: 1_000_000,
+        }
+    }
+}
+
+/// An open data file. Cheap to call from many threads; nothing here waits for the disk but what
+/// says so.
+pub struct Store {
+    inner: Arc<Inner>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the writer has done since the store was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Transactions, gathers among them.
+    pub commits: u64,
+    /// Gathers.
+    pub gathers: u64,
+    /// Syncs of the file.
+    pub syncs: u64,
+    /// Bytes of log that are not gathered, large payloads included.
+    pub log_bytes: u64,
+    /// Records that were ever submitted to this file.
+    pub records: u64,
+    /// The size of the file.
+    pub file_bytes: u64,
+}
+
+type Callback = Arc<dyn Fn(Result<Position, Error>) + Send + Sync>;
+
+/// What the writer and all snapshots share.
+struct Inner {
+    path: PathBuf,
+    options: Options,
+    /// Absent once the store is closed.
+    database: RwLock<Option<Database>>,
+    gate: Gate,
+    ledger: Mutex<Ledger>,
+    /// There is something for the writer to look at.
+    work: Condvar,
+    /// Something has become durable, or never will.
+    progress: Condvar,
+    /// Held from taking a batch until it is durable. Locked before the ledger.
+    writing: Mutex<()>,
+    /// How many snapshots there are of each position. Locked after the ledger, never before.
+    snapshots: Mutex<BTreeMap<Position, usize>>,
+    bindings: RwLock<Bindings>,
+    /// One deployment at a time.
+    deploying: Mutex<()>,
+    callbacks: RwLock<Vec<Callback>>,
+    counts: WriterCounts,
+}
+
+#[derive(Default)]
+struct WriterCounts {
+    commits: AtomicU64,
+    gathers: AtomicU64,
+}
+
+/// Durability.
+impl Store {
+    /// Up to where the log survives power loss.
+    #[must_use]
+    pub fn durable(&self) -> Position {
+        self.inner.ledger().durable
+    }
+
+    /// The last position that was given out.
+    #[must_use]
+    pub fn submitted(&self) -> Position {
+        self.inner.ledger().submitted
+    }
+
+    /// Says that somebody waits for a position: it is committed now. Returns at once.
+    pub fn demand(&self, position: Position) {
+        let mut ledger = self.inner.ledger();
+        if position > ledger.demanded {
+            ledger.demanded = position.min(ledger.submitted);
+            self.inner.work.notify_one();
+        }
+    }
+
+    /// Waits until a position is durable.
+    ///
+    /// # Errors
+    /// If that is not known: a commit has failed, or the store is closed.
+    pub fn wait_durable(&self, position: Position) -> Result<(), Error> {
+        self.demand(position);
+        let mut ledger = self.inner.ledger();
+        while ledger.durable < position {
+            if let Some(error) = &ledger.end {
+                return Err(error.clone());
+            }
+            ledger = self.inner.wait(&self.inner.progress, ledger);
+        }
+        Ok(())
+    }
+
+    /// Calls back after each commit with the durable position, and once when a commit has failed.
+    /// It is called on the writer's thread, so it must be quick, and must not close the store.
+    pub fn on_durable(&self, callback: Box<dyn Fn(Result<Position, Error>) + Send + Sync>) {
+        let mut callbacks = self.inner.callbacks.write();
+        let callbacks = callbacks
+            .as_mut()
+            .unwrap_or_else(|poisoned| poisoned.get_mut());
+        callbacks.push(callback.into());
+    }
+
+    /// What the writer has done.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let ledger = self.inner.ledger();
+        Counts {
+            commits: self.inner.counts.commits.load(Ordering::Relaxed),
+            gathers: self.inner.counts.gathers.load(Ordering::Relaxed),
+            syncs: self.inner.gate.syncs(),
+            log_bytes: ledger.ungathered_bytes,
+            records: ledger.submitted.0,
+            file_bytes: self.inner.gate.bytes(),
+        }
+    }
+
+    /// Where the data file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Commits and gathers everything, and closes the file. What is submitted meanwhile is
+    /// refused. Closing again does nothing.
+    ///
+    /// # Errors
+    /// If a commit has failed, now or before. The file is closed even so.
+    pub fn close(&self) -> Result<(), Error> {
+        self.inner.ledger().closing = true;
+        self.inner.work.notify_all();
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(writer) = writer.take() else {
+            return Ok(());
+        };
+        // It catches its panics itself.
+        let _ = writer.join();
+        let closed = Error::Closed {
+            path: self.inner.path.clone(),
+        };
+        let failed = self.inner.ledger().end.replace(closed);
+        self.inner.progress.notify_all();
+        // Waits for reads under way.
+        let database = self.inner.database.write();
+        drop(database.unwrap_or_else(PoisonError::into_inner).take());
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Starts the writer.
+    fn run(inner: Arc<Inner>) -> Result<Self, OpenError> {
+        let writers = inner.clone();
+        let writer = std::thread::Builder::new()
+            .name("wfhost-store".into())
+            .spawn(move || writer::run(&writers))
+            .map_err(|source| OpenError::Io {
+                path: inner.path.clone(),
+                source,
+            })?;
+        Ok(Self {
+            inner,
+            writer: Mutex::new(Some(writer)),
+        })
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Whoever wants to know calls `close`.
+        let _ = self.close();
+    }
+}
+
+impl Inner {
+    fn new(path: PathBuf, database: Database, gate: Gate, options: Options) -> Self {
+        Self {
+            path,
+            options,
+            database: RwLock::new(Some(database)),
+            gate,
+            ledger: Mutex::default(),
+            work: Condvar::new(),
+            progress: Condvar::new(),
+            writing: Mutex::default(),
+            snapshots: Mutex::default(),
+            bindings: RwLock::default(),
+            deploying: Mutex::default(),
+            callbacks: RwLock::default(),
+            counts: WriterCounts::default(),
+        }
+    }
+
+    /// Reads the file as it was last committed.
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&redb::ReadTransaction) -> Result<T, Fault>,
+    ) -> Result<T, Error> {
+        let read = || {
+            let database = self.database();
+            let database = database.as_ref().ok_or(Fault::Closed)?;
+            work(&database.begin_read()?)
+        };
+        read().map_err(|fault: Fault| fault.reading(&self.path))
+    }
+
+    /// The ledger, unless the store is of no use any more.
+    fn usable(&self) -> Result<MutexGuard<'_, Ledger>, Error> {
+        let ledger = self.ledger();
+        match &ledger.end {
+            Some(error) => Err(error.clone()),
+            None => Ok(ledger),
+        }
+    }
+
+    /// The ledger, if the store takes something.
+    fn taking(&self) -> Result<MutexGuard<'_, Ledger>, Error> {
+        let ledger = self.usable()?;
+        if ledger.closing {
+            let path = self.path.clone();
+            return Err(Error::Closed { path });
+        }
+        Ok(ledger)
+    }
+
+    // A lock is poisoned when a caller's closure panicked under it. Those run before anything is
+    // changed, so what the lock guards is whole.
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(
+        &self,
+        condition: &Condvar,
+        ledger: MutexGuard<'a, Ledger>,
+    ) -> MutexGuard<'a, Ledger> {
+        condition
+            .wait(ledger)
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for<'a>(
+        &self,
+        condition: &Condvar,
+        ledger: MutexGuard<'a, Ledger>,
+        timeout: Duration,
+    ) -> MutexGuard<'a, Ledger> {
+        let waited = condition.wait_timeout(ledger, timeout);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn snapshots(&self) -> MutexGuard<'_, BTreeMap<Position, usize>> {
+        self.snapshots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn database(&self) -> RwLockReadGuard<'_, Option<Database>> {
+        self.database.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bindings(&self) -> RwLockReadGuard<'_, Bindings> {
+        self.bindings.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bindings_mut(&self) -> RwLockWriteGuard<'_, Bindings> {
+        self.bindings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn callbacks(&self) -> RwLockReadGuard<'_, Vec<Callback>> {
+        self.callbacks
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,194 @@
+//! The tables of the data file, and how their rows are written.
+//!
+//! The file is a redb database. Every key begins with the namespace, a little number; one file
+//! holds one namespace, number 0, so that several can stand in one database later.
+//!
+//! ```text
+//! table      key                               value
+//! ---------  --------------------------------  ----------------------------------------------
+//! header     namespace u32                     magic 8 bytes | format u32 LE | name, UTF-8
+//! gathered   namespace u32                     position u64: all up to it is out of the log
+//! log        namespace u32, position u64       record
+//! history    namespace u32, owner u64,         position u64 LE | record
+//!            index u64
+//! instances  namespace u32, id str             summary (postcard, see `summary`)
+//! state      namespace u32, key str            version, expiry, value (postcard)
+//! payloads   namespace u32, digest 32 bytes    JSON text
+//! modules    namespace u32, digest 32 bytes    JSON of the module's description
+//! blobs      namespace u32, digest 32 bytes    uploaded modules and the components made of them
+//! bindings   namespace u32, role u8, name str  digest 32 bytes
+//! ```
+//!
+//! A record is written as `wfhost_core::codec` draws it. It appears in the log first, whose key
+//! only grows, so that a commit of many instances' records touches the last page only. A *gather*
+//! moves it to the history of its owner: the number of an instance, which is the position of its
+//! first record, or 0 for writes to the state from outside of any instance. `index` counts the
+//! records of one history from 0. The log holds exactly the positions after `gathered`, without a
+//! gap.
+//!
+//! ```text
+//!             gathered          durable           submitted
+//!   position  1 … … … … n       n+1 … … … m       m+1 … … … k
+//!             history, state,   log               memory
+//!             instances
+//! ```
+//!
+//! A payload of more than 64 KiB stands in `payloads`, once, by its digest; the record and the
+//! state row hold the digest. Roles: 0 workflow, 1 activity.
+
+use redb::TableDefinition;
+use serde::{Deserialize, Serialize};
+use wfhost_core::{Json, Role, Timestamp};
+
+use crate::error::Fault;
+
+/// The number of the one namespace in a file.
+pub(crate) const NAMESPACE: u32 = 0;
+
+/// The format that this code reads and writes.
+pub(crate) const FORMAT: u32 = 1;
+
+/// What a header begins with. The line ends show a file that was copied as text.
+const MAGIC: [u8; 8] = *b"wfhost\r\n";
+
+/// The name of the one namespace.
+const NAMESPACE_NAME: &str = "default";
+
+pub(crate) const HEADER: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("header");
+pub(crate) const GATHERED: TableDefinition<'_, u32, u64> = TableDefinition::new("gathered");
+pub(crate) const LOG: TableDefinition<'_, (u32, u64), &[u8]> = TableDefinition::new("log");
+pub(crate) const HISTORY: TableDefinition<'_, (u32, u64, u64), &[u8]> =
+    TableDefinition::new("history");
+pub(crate) const INSTANCES: TableDefinition<'_, (u32, &str), &[u8]> =
+    TableDefinition::new("instances");
+pub(crate) const STATE: TableDefinition<'_, (u32, &str), &[u8]> = TableDefinition::new("state");
+pub(crate) const PAYLOADS: TableDefinition<'_, (u32, &[u8; 32]), &str> =
+    TableDefinition::new("payloads");
+pub(crate) const MODULES: TableDefinition<'_, (u32, &[u8; 32]), &[u8]> =
+    TableDefinition::new("modules");
+pub(crate) const BLOBS: TableDefinition<'_, (u32, &[u8; 32]), &[u8]> =
+    TableDefinition::new("blobs");
+pub(crate) const BINDINGS: TableDefinition<'_, (u32, u8, &str), &[u8; 32]> =
+    TableDefinition::new("bindings");
+
+/// A header, as it was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Header {
+    Ours,
+    OtherFormat(u32),
+    NotOurs,
+}
+
+/// The header of a new file.
+pub(crate) fn header() -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend(FORMAT.to_le_bytes());
+    bytes.extend(NAMESPACE_NAME.as_bytes());
+    bytes
+}
+
+/// Reads a header.
+pub(crate) fn read_header(bytes: &[u8]) -> Header {
+    let Some((format, name)) = bytes
+        .strip_prefix(&MAGIC)
+        .and_then(|rest| rest.split_first_chunk::<4>())
+    else {
+        return Header::NotOurs;
+    };
+    match u32::from_le_bytes(*format) {
+        FORMAT if name == NAMESPACE_NAME.as_bytes() => Header::Ours,
+        FORMAT => Header::NotOurs,
+        other => Header::OtherFormat(other),
+    }
+}
+
+/// Makes every table, so that reading never meets one that is missing, and the header.
+pub(crate) fn create(transaction: &redb::WriteTransaction) -> Result<(), Fault> {
+    let header = header();
+    transaction
+        .open_table(HEADER)?
+        .insert(NAMESPACE, header.as_slice())?;
+    transaction.open_table(GATHERED)?.insert(NAMESPACE, 0)?;
+    transaction.open_table(LOG)?;
+    transaction.open_table(HISTORY)?;
+    transaction.open_table(INSTANCES)?;
+    transaction.open_table(STATE)?;
+    transaction.open_table(PAYLOADS)?;
+    transaction.open_table(MODULES)?;
+    transaction.open_table(BLOBS)?;
+    transaction.open_table(BINDINGS)?;
+    Ok(())
+}
+
+/// A row of `state`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StateRow {
+    /// The position of the write.
+    pub(crate) version: u64,
+    pub(crate) expires_at: Option<Timestamp>,
+    /// A large one is a stand-in.
+    pub(crate) value: Json,
+}
+
+/// Writes a row that is plain data.
+pub(crate) fn write_row(row: &impl Serialize) -> Vec<u8> {
+    postcard::to_allocvec(row).expect("rows are plain data")
+}
+
+/// Reads a row that is plain data.
+pub(crate) fn read_row<'a, T: Deserialize<'a>>(table: &str, bytes: &'a [u8]) -> Result<T, Fault> {
+    postcard::from_bytes(bytes)
+        .map_err(|error| Fault::Damaged(format!("a row of `{table}` does not read: {error}")))
+}
+
+/// A row of `history`.
+pub(crate) fn history_row(position: u64, record: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(8 + record.len());
+    bytes.extend(position.to_le_bytes());
+    bytes.extend(record);
+    bytes
+}
+
+/// The position and the record of a row of `history`.
+pub(crate) fn read_history_row(bytes: &[u8]) -> Result<(u64, &[u8]), Fault> {
+    let (position, record) = bytes
+        .split_first_chunk::<8>()
+        .ok_or_else(|| Fault::Damaged("a row of `history` is cut off".into()))?;
+    Ok((u64::from_le_bytes(*position), record))
+}
+
+/// A role as it stands in a key.
+pub(crate) fn role_number(role: Role) -> u8 {
+    match role {
+        Role::Workflow => 0,
+        Role::Activity => 1,
+    }
+}
+
+/// The role of that number.
+pub(crate) fn role_of(number: u8) -> Result<Role, Fault> {
+    match number {
+        0 => Ok(Role::Workflow),
+        1 => Ok(Role::Activity),
+        _ => Err(Fault::Damaged(format!("there is no role {number}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_ours_only_in_full() {
+        assert_eq!(read_header(&header()), Header::Ours);
+        let mut newer = header();
+        newer[8] = 2;
+        assert_eq!(read_header(&newer), Header::OtherFormat(2));
+        for bytes in [&b""[..], b"wfhost", b"wfhost\n\n\x01\0\0\0default"] {
+            assert_eq!(read_header(bytes), Header::NotOurs);
+        }
+        let mut other_namespace = header();
+        other_namespace.extend(b"2");
+        assert_eq!(read_header(&other_namespace), Header::NotOurs);
+    }
+}
