@@ -15,8 +15,8 @@ fn an_order_prints_the_quickstarts_lines_and_takes_its_cars() {
     assert_eq!(ran.out, "{\"Processed\":true}\n", "{}", ran.err);
     assert_eq!(ran.code, Some(0));
     let expected = [
-        "Your workflow has started. Here is the status of the workflow: Running",
         "Starting workflow 49caa2d7 purchasing 10 Cars",
+        "Your workflow has started. Here is the status of the workflow: Running",
         "Received order 49caa2d7 for 10 Cars at $15000",
         "Reserving inventory for order 49caa2d7 of 10 Cars",
         "There are: 100, Cars available for purchase",
