@@ -1,5 +1,7 @@
 //! The integration tests: real guests, real files, real processes.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 mod bad_input;
 mod contention;
 mod effectful;

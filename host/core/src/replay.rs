@@ -157,13 +157,13 @@ pub fn describe_step(step: &Step) -> String {
     }
 }
 
-/// Whether a turn came back as it did then. The texts of panics and traps may differ: they name
-/// places in the code.
+/// Whether a turn came back as it did then. The texts of panics, of traps and of broken
+/// contracts may differ: they name places in the code.
 #[must_use]
 pub fn same_step(history: &Step, code: &Step) -> bool {
     match (history, code) {
         (Step::Failed(then), Step::Failed(now))
-            if [kind::PANIC, kind::TRAP].contains(&then.kind.as_str()) =>
+            if [kind::PANIC, kind::TRAP, kind::INVALID_OUTPUT].contains(&then.kind.as_str()) =>
         {
             then.kind == now.kind
         }

@@ -12,6 +12,7 @@ use wfhost_core::{Failure, Json, Name, Timestamp, kind};
 use crate::bindings::{activity, timestamp};
 use crate::engine::Shared;
 use crate::inside::{AttemptRole, Inside, Role, Watch};
+use crate::module::instantiate;
 use crate::trap::{Ended, ended};
 
 /// One call of an activity.
@@ -89,7 +90,7 @@ pub(crate) fn run(
     };
     let mut store = shared.store(Role::Attempt(Box::new(role)));
     store.data_mut().watch = watch(shared.limits.attempt_time_max, call.time_max, call.stop);
-    let came_back = module.instantiate(&mut store).and_then(|instance| {
+    let came_back = instantiate(module, &mut store).and_then(|instance| {
         let exports = exports.load(&mut store, &instance)?;
         let (name, input) = (call.name.as_str(), call.input.as_str().to_owned());
         let outcome = exports.call_run(&mut store, name, &input, &invocation)?;

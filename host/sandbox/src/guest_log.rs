@@ -137,6 +137,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_while_a_turn_is_taken_again_is_dropped() {
+        let mut log = GuestLog::new(100);
+        log.begin(true);
+        log.write(LogLevel::Info, "again".into());
+        log.stream(Stream::Output, b"again\nand ag");
+        log.begin(false);
+        log.stream(Stream::Output, b"new\n");
+        assert_eq!(messages(&mut log), ["new"]);
+    }
+
+    #[test]
     fn a_long_message_is_cut_between_characters() {
         assert_eq!(cut("añb".into(), 2), "a…");
         assert_eq!(cut("ab".into(), 2), "ab");

@@ -13,7 +13,7 @@ use crate::limits::Limits;
 use crate::past::Past;
 use crate::random::Stream;
 use crate::trap::Stop;
-use crate::wasi::Pollables;
+use crate::wasi_io::Pollables;
 use crate::workflow::Birth;
 use wfhost_core::record::{Command, StateCall};
 use wfhost_core::state::Session;
@@ -277,7 +277,7 @@ impl ResourceLimiter for Inside {
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
         match error.downcast_ref::<std::io::Error>() {
-            Some(_) => Err(Stop::Limit(format!("the host has no more memory: {error}")).into()),
+            Some(_) => Err(Stop::NoRoom(format!("the host has no more memory: {error}")).into()),
             None => Ok(()),
         }
     }

@@ -23,6 +23,7 @@ mod random;
 mod reject;
 mod trap;
 mod wasi;
+mod wasi_io;
 mod workflow;
 
 pub use activity::{AttemptCall, AttemptEnd, OutsideCall};

@@ -4,6 +4,7 @@ use wasmparser::component_types::ComponentEntityType;
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
 use crate::bindings::{OFFERED, PACKAGE, VERSION};
+use crate::engine::FEATURES;
 use crate::reject::Rejected;
 use crate::wasi;
 
@@ -28,19 +29,6 @@ pub(crate) struct Import {
     pub(crate) name: String,
     /// The functions that it holds, if it is an interface.
     pub(crate) functions: Vec<String>,
-}
-
-/// What the guests may use: see the engine, which is told the same.
-fn features() -> WasmFeatures {
-    WasmFeatures::MUTABLE_GLOBAL
-        | WasmFeatures::SATURATING_FLOAT_TO_INT
-        | WasmFeatures::SIGN_EXTENSION
-        | WasmFeatures::REFERENCE_TYPES
-        | WasmFeatures::MULTI_VALUE
-        | WasmFeatures::BULK_MEMORY
-        | WasmFeatures::SIMD
-        | WasmFeatures::FLOATS
-        | WasmFeatures::COMPONENT_MODEL
 }
 
 /// What the bytes are.
@@ -78,7 +66,11 @@ fn not_wasm(bytes: &[u8]) -> String {
 }
 
 fn validate(bytes: &[u8]) -> Result<wasmparser::types::Types, Rejected> {
-    let validated = Validator::new_with_features(features()).validate_all(bytes);
+    let features = FEATURES
+        .into_iter()
+        .filter_map(WasmFeatures::from_name)
+        .collect();
+    let validated = Validator::new_with_features(features).validate_all(bytes);
     validated.map_err(|error| Rejected::Invalid {
         what: error.message().to_owned(),
         offset: error.offset(),

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use wasmtime::component::{Component, InstancePre};
+use wasmtime::Trap;
+use wasmtime::component::{Component, Instance, InstancePre};
 use wfhost_core::{Digest, Failure, Role as Offered, kind};
 
 use crate::activity::{self, AttemptCall, AttemptEnd};
@@ -12,7 +13,7 @@ use crate::inside::{Inside, Role, WorkflowRole};
 use crate::link::{self, OUTSIDE};
 use crate::look;
 use crate::reject::Unusable;
-use crate::trap::ended;
+use crate::trap::{Ended, Stop, ended};
 use crate::workflow::{Birth, Guest};
 
 /// A module that is ready to run. Cheap to clone.
@@ -35,7 +36,11 @@ impl Sandbox {
     /// If this host cannot run it: it was built for another contract, or needs an import that
     /// this host does not have. The instances that need it stall.
     pub fn load(&self, digest: Digest, component: &[u8]) -> Result<Module, Unusable> {
-        let unusable = |what: String| Unusable { digest, what };
+        let unusable = |what: String| Unusable {
+            digest,
+            what,
+            passing: false,
+        };
         let look = look::component(component).map_err(|error| unusable(error.to_string()))?;
         look.check_contract()
             .map_err(|error| unusable(error.to_string()))?;
@@ -85,6 +90,20 @@ fn linked(
     linker.instantiate_pre(component).map(Some)
 }
 
+/// A new instance of a module whose imports have been checked: what fails now is its own code, or
+/// the host has no room.
+pub(crate) fn instantiate(
+    module: &InstancePre<Inside>,
+    store: &mut wasmtime::Store<Inside>,
+) -> wasmtime::Result<Instance> {
+    module.instantiate(store).map_err(|error| {
+        if error.is::<Trap>() || error.is::<Stop>() {
+            return error;
+        }
+        Stop::NoRoom(format!("the host has no room for another guest: {error:#}")).into()
+    })
+}
+
 impl Module {
     /// The module's name.
     #[must_use]
@@ -102,7 +121,8 @@ impl Module {
     /// [`Guest::replay`] takes that turn again.
     ///
     /// # Errors
-    /// If the module has no workflows, or does not come to life on this host.
+    /// If the module has no workflows, or does not come to life on this host; or if the host has no
+    /// room for another guest just now, which passes.
     pub fn guest(&self, birth: Birth) -> Result<Guest, Unusable> {
         let Loaded {
             shared,
@@ -113,18 +133,23 @@ impl Module {
         let unusable = |what: String| Unusable {
             digest: *digest,
             what,
+            passing: false,
         };
         let Some((module, exports)) = workflow else {
             return Err(unusable("it offers no workflows".into()));
         };
         let role = WorkflowRole::new(birth);
         let mut store = shared.store(Role::Workflow(Box::new(role)));
-        match module.instantiate(&mut store) {
+        match instantiate(module, &mut store) {
             Ok(instance) => Guest::new(store, &instance, exports)
                 .map_err(|error| unusable(format!("{error:#}"))),
             Err(error) => {
-                let panic = store.data_mut().panic.take();
-                Err(unusable(ended(error, panic).message()))
+                let why = ended(error, store.data_mut().panic.take());
+                let passing = matches!(why, Ended::NoRoom(_));
+                Err(Unusable {
+                    passing,
+                    ..unusable(why.message())
+                })
             }
         }
     }

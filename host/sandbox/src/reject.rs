@@ -109,6 +109,9 @@ pub struct Unusable {
     pub digest: Digest,
     /// What is wrong.
     pub what: String,
+    /// The host has no room for another guest just now: drop warm ones and try again. Otherwise
+    /// the module is at fault, and the instance stalls.
+    pub passing: bool,
 }
 
 /// Why there is no sandbox.

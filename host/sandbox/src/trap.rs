@@ -17,6 +17,9 @@ pub(crate) enum Stop {
     /// A limit of the host; names it and its value.
     #[error("{0}")]
     Limit(String),
+    /// The host lacks memory, for whatever reason that is not the guest's.
+    #[error("{0}")]
+    NoRoom(String),
     /// The time that the call allowed is over.
     #[error("{0}")]
     Timeout(String),
@@ -47,6 +50,7 @@ pub(crate) enum Ended {
     StateChanged,
     StateFailed(Box<dyn StdError + Send + Sync>),
     Limit(String),
+    NoRoom(String),
     Timeout(String),
     Stopped,
     Diverged(Box<Divergence>),
@@ -65,6 +69,7 @@ impl Ended {
         match self {
             Self::Failed(failure) => failure,
             Self::Limit(message) => Failure::last(kind::LIMIT, message),
+            Self::NoRoom(message) => Failure::retryable(kind::LIMIT, message),
             Self::Timeout(message) => Failure::retryable(kind::TIMEOUT, message),
             Self::Stopped => Failure::last(kind::CANCELLED, Stop::Stopped.to_string()),
             Self::StateChanged => {
@@ -106,6 +111,7 @@ fn stopped(stop: Stop, frames: &[String]) -> Ended {
         Stop::StateChanged => Ended::StateChanged,
         Stop::StateFailed(source) => Ended::StateFailed(source),
         Stop::Limit(message) => Ended::Limit(message),
+        Stop::NoRoom(message) => Ended::NoRoom(message),
         Stop::Timeout(message) => Ended::Timeout(message),
         Stop::Stopped => Ended::Stopped,
         Stop::Diverged(mut divergence) => {

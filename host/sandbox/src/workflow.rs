@@ -65,7 +65,8 @@ pub enum TurnEnd {
         state: SessionEnd,
     },
     /// What it read of the state has changed. Bring up another guest and take the turn again.
-    StateChanged,
+    /// Holds what it had read and written until then.
+    StateChanged(SessionEnd),
     /// It met a limit of the host; says which, and its value. The instance stalls.
     Limit {
         /// For [`wfhost_core::record::StallReason::Limit`].
@@ -144,7 +145,7 @@ impl Guest {
         let step = match ran {
             Ok(step) => step,
             Err(Ended::Failed(failure)) => Step::Failed(failure),
-            Err(Ended::StateChanged) => return TurnEnd::StateChanged,
+            Err(Ended::StateChanged) => return TurnEnd::StateChanged(live.session.end()),
             Err(Ended::StateFailed(source)) => return TurnEnd::StateFailed(source),
             Err(other) => {
                 return TurnEnd::Limit {

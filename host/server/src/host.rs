@@ -37,8 +37,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
-            // Each takes memory mappings; the kernel allows 65,530, which is met near 20,000.
-            guests_warm_max: 10_000,
+            // Each takes about 80 KiB and four memory mappings, of which the kernel allows 65,530.
+            guests_warm_max: 1_000,
             store: wfhost_store::Options::default(),
             outside: None,
         }

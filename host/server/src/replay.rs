@@ -58,7 +58,7 @@ pub(crate) fn replay(
             )
         }
     };
-    let mut replay = Replay::new(&module);
+    let mut replay = Replay::new(engine, &module);
     let stray = match engine
         .store
         .for_each_record(id, 0, |_, record| replay.next(&record))

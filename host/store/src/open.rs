@@ -278,3 +278,23 @@ fn io_error(path: &Path, source: std::io::Error) -> OpenError {
         _ => OpenError::Io { path, source },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Not tried on a real folder: whoever runs the tests as root may write everywhere.
+    #[test]
+    fn what_may_not_be_written_is_told_from_what_fails() {
+        for kind in [ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem] {
+            let error = io_error(Path::new("a.redb"), kind.into());
+            assert!(matches!(error, OpenError::ReadOnly { .. }));
+            assert!(
+                error.to_string().starts_with("cannot write a.redb: "),
+                "{error}"
+            );
+        }
+        let error = io_error(Path::new("a.redb"), ErrorKind::StorageFull.into());
+        assert!(matches!(error, OpenError::Io { .. }));
+    }
+}

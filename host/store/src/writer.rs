@@ -127,9 +127,14 @@ impl Inner {
         }
     }
 
-    /// The store is of no use any more.
+    /// The store is of no use any more; the first reason counts.
     pub(crate) fn fail(&self, error: Error) {
-        self.ledger().end.get_or_insert(error.clone());
+        let mut ledger = self.ledger();
+        if ledger.end.is_some() {
+            return;
+        }
+        ledger.end = Some(error.clone());
+        drop(ledger);
         self.work.notify_all();
         self.tell(&Err(error));
     }

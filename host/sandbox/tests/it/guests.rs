@@ -57,32 +57,69 @@ fn build(package: &str) -> Vec<u8> {
     std::fs::read(folder.join(file)).unwrap()
 }
 
-/// A core module with metadata for a world of the contract. `start` is the body of the
-/// workflow's `start`, in WebAssembly text, and leaves the address of a step on the stack: 16 is
-/// `waiting`, 64 is `completed` with a text that is not JSON.
-pub(crate) fn hand_written(start: &str) -> Vec<u8> {
-    hand_written_with(WORKFLOW_WORLD, CONTEXT_IMPORTS, start, "name")
+/// A core module written by hand, with metadata for a world.
+pub(crate) struct HandWritten<'a> {
+    /// What the world holds beyond the contract's world `module`.
+    pub(crate) world: &'a str,
+    /// The imports of `world`, in WebAssembly text.
+    pub(crate) imports: &'a str,
+    /// The body of the workflow's `start`. It leaves the address of a step on the stack: 16 is
+    /// `waiting`, 64 is `completed` with a text that is not JSON.
+    pub(crate) start: &'a str,
+    /// The body of the activity's `run`.
+    pub(crate) run: &'a str,
+    /// The four letters of the name that it defines: twice if that is `twin`.
+    pub(crate) name: &'a str,
 }
 
-pub(crate) const WORKFLOW_WORLD: &str = "include wfhost:durable/workflow-module@0.1.0;";
+pub(crate) const HAND_WRITTEN: HandWritten<'static> = HandWritten {
+    world: "",
+    imports: "",
+    start: "(i32.const 16)",
+    run: "unreachable",
+    name: "name",
+};
 
-pub(crate) const CONTEXT_IMPORTS: &str = r#"
-    (import "wfhost:durable/context@0.1.0" "await-event"
-        (func $await-event (param i32 i32) (result i32)))
-    (import "wfhost:durable/context@0.1.0" "cancel" (func $cancel (param i32)))
-    (import "wfhost:durable/context@0.1.0" "patched" (func $patched (param i32 i32) (result i32)))
-"#;
+/// The bytes of a guest with this `start`.
+pub(crate) fn starts_with(start: &str) -> Vec<u8> {
+    HandWritten {
+        start,
+        ..HAND_WRITTEN
+    }
+    .bytes()
+}
 
-/// As [`hand_written`], with a world, with imports, and with the four letters of the name that
-/// it defines twice if it is `twin`, and once if not.
-pub(crate) fn hand_written_with(world: &str, imports: &str, start: &str, name: &str) -> Vec<u8> {
-    let workflow = "wfhost:durable/workflow@0.1.0";
-    let activity = "wfhost:durable/activity@0.1.0";
-    let count = if name == "twin" { 2 } else { 1 };
-    let definition =
-        r"\00\01\00\00\04\00\00\00\00\01\00\00\00\00\00\00".to_owned() + &r"\00\00\00\00".repeat(6);
-    let text = format!(
-        r#"(module
+/// The bytes of a guest with this `run`.
+pub(crate) fn runs(run: &str) -> Vec<u8> {
+    HandWritten {
+        run,
+        ..HAND_WRITTEN
+    }
+    .bytes()
+}
+
+impl HandWritten<'_> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let Self {
+            imports,
+            start,
+            run,
+            name,
+            ..
+        } = self;
+        let (workflow, activity) = (
+            "wfhost:durable/workflow@0.1.0",
+            "wfhost:durable/activity@0.1.0",
+        );
+        let context = "wfhost:durable/context@0.1.0";
+        let count = if *name == "twin" { 2 } else { 1 };
+        let definition = r"\00\01\00\00\04\00\00\00\00\01\00\00\00\00\00\00".to_owned()
+            + &r"\00\00\00\00".repeat(6);
+        let text = format!(
+            r#"(module
+            (import "{context}" "await-event" (func $await-event (param i32 i32) (result i32)))
+            (import "{context}" "cancel" (func $cancel (param i32)))
+            (import "{context}" "patched" (func $patched (param i32 i32) (result i32)))
             {imports}
             (memory (export "memory") 1)
             (global $top (mut i32) (i32.const 4096))
@@ -97,16 +134,25 @@ pub(crate) fn hand_written_with(world: &str, imports: &str, start: &str, name: &
             (func (export "{workflow}#resume") (param i32 i32) (result i32) (i32.const 16))
             (func (export "{workflow}#query") (param i32 i32 i32 i32) (result i32)
                 (drop (call $await-event (i32.const 256) (i32.const 4))) unreachable)
-            (func (export "{activity}#definitions") (result i32) (i32.const 520))
+            (func (export "{activity}#definitions") (result i32) (i32.const 512))
             (func (export "{activity}#run")
-                (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64) (result i32) unreachable)
+                (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64) (result i32) {run})
             (data (i32.const 64) "\01\00\00\00\00\01\00\00\04\00\00\00")
             (data (i32.const 256) "{name}")
             (data (i32.const 512) "\00\03\00\00\0{count}\00\00\00")
             (data (i32.const 768) "{definition}{definition}"))"#
-    );
-    embed(wat::parse_str(text).unwrap(), world)
+        );
+        let world = format!("include wfhost:durable/module@0.1.0; {}", self.world);
+        embed(wat::parse_str(text).unwrap(), &world)
+    }
 }
+
+/// What is of `wasi:…` in the worlds of the guests written by hand.
+const WASI: [&str; 2] = [
+    "package wasi:io@0.2.6; interface poll { resource pollable { block: func(); } }",
+    "package wasi:clocks@0.2.6; interface monotonic-clock { use wasi:io/poll@0.2.6.{pollable}; \
+     now: func() -> u64; subscribe-duration: func(nanoseconds: u64) -> pollable; }",
+];
 
 /// A module of some world: its functions all trap.
 pub(crate) fn dummy(wit: &str) -> Vec<u8> {
@@ -127,7 +173,9 @@ fn embed(mut bytes: Vec<u8>, world: &str) -> Vec<u8> {
     let mut resolve = contract();
     let testing = "package wfhost:testing@0.1.0; \
         interface outside { call: func(request: string) -> result<string, string>; }";
-    resolve.push_str("testing.wit", testing).unwrap();
+    for package in WASI.into_iter().chain([testing]) {
+        resolve.push_str("imports.wit", package).unwrap();
+    }
     let wit = format!("package test:guest; world guest {{ {world} }}");
     let package = resolve.push_str("test.wit", &wit).unwrap();
     let world = resolve.select_world(&[package], None).unwrap();

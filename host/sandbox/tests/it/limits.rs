@@ -1,14 +1,14 @@
 //! Guests that go too far.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use wfhost_core::kind;
 use wfhost_sandbox::{Limits, Sandbox, TurnEnd};
 
 use crate::guests::{
-    NOW, birth, built, call, completed, hand_written, loaded_in, session, steps, taken,
+    NOW, birth, built, call, completed, loaded_in, runs, sandbox, session, starts_with, taken,
 };
 
 fn small() -> Sandbox {
@@ -40,7 +40,7 @@ fn an_endless_turn_meets_the_limit_of_time() {
 fn a_turn_that_eats_memory_meets_the_limit_of_memory() {
     let grow = "(loop $on (br_if $on (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))
         (i32.const 16)";
-    let message = limit(&hand_written(grow), "name", "1");
+    let message = limit(&starts_with(grow), "name", "1");
     assert_eq!(
         message,
         "it asked for 4259840 bytes of memory, the limit is 4194304"
@@ -58,19 +58,20 @@ fn a_turn_that_recurses_meets_the_limit_of_the_stack() {
     let recurse = "(call $again (local.get 0) (local.get 1)) (drop) (i32.const 16))
         (func $again (param i32 i32) (result i32)
             (i32.add (i32.const 1) (call $again (local.get 1) (local.get 0)))";
-    let message = limit(&hand_written(recurse), "name", "1");
+    let message = limit(&starts_with(recurse), "name", "1");
     assert!(message.starts_with("the stack is full"), "{message}");
 }
 
+const ENDLESS: &str = "(loop $on (br $on)) unreachable";
+
 #[test]
 fn an_endless_attempt_ends_when_it_is_stopped() {
-    let module = steps();
-    let mut endless = call("Endless", "1");
-    endless.stop = Arc::new(AtomicBool::new(true));
-    // Any activity does: a guest looks at its flag at the first tick of the clock or the next.
-    let stop = endless.stop.clone();
-    stop.store(true, Ordering::Relaxed);
-    drop(module);
+    let module = loaded_in(&sandbox(), &runs(ENDLESS));
+    let mut stopped = call("name", "1");
+    stopped.stop = Arc::new(AtomicBool::new(true));
+    let end = module.attempt(stopped);
+    assert!(end.stopped);
+    assert_eq!(end.outcome.unwrap_err().kind, kind::CANCELLED);
 }
 
 #[test]
@@ -90,5 +91,29 @@ fn a_guest_that_met_a_limit_is_spent_and_another_goes_on() {
 
 #[test]
 fn an_attempt_ends_at_its_own_time_as_a_timeout_and_at_the_hosts_as_a_limit() {
-    let _ = kind::TIMEOUT;
+    let limits = Limits {
+        attempt_time_max: Duration::from_millis(30),
+        ..Limits::default()
+    };
+    let module = loaded_in(&Sandbox::new(limits).unwrap(), &runs(ENDLESS));
+    for (millis, kind, retryable) in [(20, kind::TIMEOUT, true), (60_000, kind::LIMIT, false)] {
+        let mut endless = call("name", "1");
+        endless.time_max = Duration::from_millis(millis);
+        let end = module.attempt(endless);
+        let failed = end.outcome.unwrap_err();
+        assert_eq!(
+            (failed.kind.as_str(), failed.retryable, end.stopped),
+            (kind, retryable, false)
+        );
+        let time = format!("it ran for more than {}ms", millis.min(30));
+        assert_eq!(failed.message, time);
+    }
+}
+
+#[test]
+fn an_attempt_that_eats_memory_meets_the_limit_of_memory() {
+    let grow = "(loop $on (br_if $on (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))
+        unreachable";
+    let end = loaded_in(&small(), &runs(grow)).attempt(call("name", "1"));
+    assert_eq!(end.outcome.unwrap_err().kind, kind::LIMIT);
 }

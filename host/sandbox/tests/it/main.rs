@@ -1,5 +1,7 @@
 //! The sandbox with real guests: those of `workflows/`, and small ones written by hand.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod attempts;
 mod guests;
 mod limits;

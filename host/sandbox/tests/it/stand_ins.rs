@@ -1,10 +1,16 @@
 //! What a standard library sees of the world.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use wfhost_core::record::{LogLevel, Step};
 use wfhost_core::{Timestamp, kind};
 use wfhost_sandbox::{Module, TurnEnd};
 
-use crate::guests::{NOW, birth, built, completed, loaded_in, play, sandbox, session, taken};
+use crate::guests::{
+    HAND_WRITTEN, HandWritten, NOW, birth, built, call, completed, failure, loaded_in, play,
+    sandbox, session, taken,
+};
 
 fn wasi_clock() -> Module {
     loaded_in(&sandbox(), &built("wasi-clock"))
@@ -36,7 +42,10 @@ fn a_workflow_sees_the_time_of_its_turns_and_its_lines_are_logged() {
     };
     let seen = output.value();
     assert_eq!(seen["elapsed_nanos"], serde_json::json!([0, 250_000_000]));
-    assert_eq!(seen["system_time"], serde_json::json!([NOW.0, later.0]));
+    assert_eq!(
+        seen["system_time"],
+        serde_json::json!([NOW.to_string(), later.to_string()])
+    );
     assert_eq!(seen["environment"], serde_json::json!([]));
     assert_eq!(seen["echoed"], "echo");
 }
@@ -57,12 +66,64 @@ fn the_order_of_a_hash_map_is_the_same_for_the_same_seed() {
 }
 
 #[test]
-fn a_workflow_of_the_standard_library_replays_the_same() {
+fn a_workflow_of_the_standard_library_replays_the_same_and_says_nothing_twice() {
     let module = wasi_clock();
-    let turns = play(&module, birth("WasiClock", "null"));
+    let mut turns = play(&module, birth("WasiClock", "null"));
     let mut guest = module.guest(birth("WasiClock", "null")).unwrap();
+    let last = turns.pop().unwrap();
     for past in turns {
         guest.replay(past).unwrap();
     }
-    let _ = kind::TRAP;
+    assert_eq!(taken(&mut guest, &last.delivered.inputs), *last.turn);
+}
+
+#[test]
+fn the_monotonic_clock_counts_from_the_start_of_the_instance() {
+    let reads = HandWritten {
+        world: "import wasi:clocks/monotonic-clock@0.2.6;",
+        imports: r#"(import "wasi:clocks/monotonic-clock@0.2.6" "now" (func $now (result i64)))"#,
+        start: "(if (i64.ne (call $now) (i64.const 250000000)) (then unreachable)) (i32.const 16)",
+        ..HAND_WRITTEN
+    };
+    let module = loaded_in(&sandbox(), &reads.bytes());
+    let mut guest = module.guest(birth("name", "1")).unwrap();
+    let end = guest.turn(Timestamp(NOW.0 + 250), &[], session());
+    let waits = matches!(&end, TurnEnd::Taken { turn, .. } if turn.step == Step::Waiting);
+    assert!(waits, "{end:?}");
+}
+
+/// A guest that sleeps an hour in its `start` and in its `run`.
+fn sleeper() -> Module {
+    let sleeps = "(call $block (call $subscribe (i64.const 3600000000000))) (i32.const 16)";
+    let sleeper = HandWritten {
+        world: "import wasi:io/poll@0.2.6; import wasi:clocks/monotonic-clock@0.2.6;",
+        imports: r#"
+            (import "wasi:clocks/monotonic-clock@0.2.6" "subscribe-duration"
+                (func $subscribe (param i64) (result i32)))
+            (import "wasi:io/poll@0.2.6" "[method]pollable.block" (func $block (param i32)))"#,
+        start: sleeps,
+        run: sleeps,
+        ..HAND_WRITTEN
+    };
+    loaded_in(&sandbox(), &sleeper.bytes())
+}
+
+#[test]
+fn a_workflow_that_blocks_its_thread_is_told_what_to_use() {
+    let turn = taken(&mut sleeper().guest(birth("name", "1")).unwrap(), &[]);
+    let failed = failure(&turn.step);
+    assert_eq!(failed.kind, kind::TRAP);
+    assert!(
+        failed.message.ends_with("use ctx.sleep"),
+        "{}",
+        failed.message
+    );
+}
+
+#[test]
+fn an_activity_that_sleeps_wakes_up_when_it_is_stopped() {
+    let mut stopped = call("name", "1");
+    stopped.stop = Arc::new(AtomicBool::new(true));
+    let end = sleeper().attempt(stopped);
+    assert!(end.stopped, "{end:?}");
 }

@@ -5,8 +5,8 @@ use wfhost_core::{Failure, Input, TaskId, kind};
 use wfhost_sandbox::TurnEnd;
 
 use crate::guests::{
-    CONTEXT_IMPORTS, NOW, birth, changing_session, completed, failure, hand_written,
-    hand_written_with, json, loaded_in, sandbox, session, steps, taken,
+    HAND_WRITTEN, HandWritten, NOW, birth, changing_session, completed, failure, json, loaded_in,
+    sandbox, session, starts_with, steps, taken,
 };
 
 #[test]
@@ -72,7 +72,7 @@ fn the_state_goes_through_the_session_and_into_the_record() {
 fn a_turn_whose_state_changes_is_not_taken() {
     let mut guest = steps().guest(birth("Counter", "null")).unwrap();
     let end = guest.turn(NOW, &[], changing_session());
-    assert!(matches!(end, TurnEnd::StateChanged), "{end:?}");
+    assert!(matches!(end, TurnEnd::StateChanged(_)), "{end:?}");
     let again = guest.turn(NOW, &[], session());
     assert!(matches!(again, TurnEnd::Spent), "{again:?}");
 }
@@ -134,7 +134,7 @@ fn what_breaks_the_contract_is_a_failure_where_it_is_made() {
 }
 
 fn failed_start(start: &str) -> Failure {
-    let module = loaded_in(&sandbox(), &hand_written(start));
+    let module = loaded_in(&sandbox(), &starts_with(start));
     let mut guest = module.guest(birth("name", "1")).unwrap();
     failure(&taken(&mut guest, &[]).step).clone()
 }
@@ -178,7 +178,7 @@ fn a_query_answers_and_its_copy_takes_no_more_turns() {
 
 #[test]
 fn a_query_may_ask_nothing() {
-    let module = loaded_in(&sandbox(), &hand_written("(i32.const 16)"));
+    let module = loaded_in(&sandbox(), &starts_with("(i32.const 16)"));
     let mut guest = module.guest(birth("name", "1")).unwrap();
     taken(&mut guest, &[]);
     let failed = guest.query(&"q".parse().unwrap(), &json("1")).unwrap_err();
@@ -194,7 +194,7 @@ fn a_patch_is_taken_once_and_recorded() {
     let patched = "(call $patched (i32.const 256) (i32.const 4))";
     let module = loaded_in(
         &sandbox(),
-        &hand_written(&format!(
+        &starts_with(&format!(
             "(if (i32.and {patched} {patched}) (then (return (i32.const 16)))) unreachable"
         )),
     );
@@ -204,14 +204,15 @@ fn a_patch_is_taken_once_and_recorded() {
 
 #[test]
 fn a_workflow_that_calls_what_only_activities_may_names_it() {
-    let world = "include wfhost:durable/module@0.1.0; import wfhost:testing/outside@0.1.0;";
-    let imports = format!(
-        r#"{CONTEXT_IMPORTS} (import "wfhost:testing/outside@0.1.0" "call"
-            (func $outside (param i32 i32 i32)))"#
-    );
-    let start = "(call $outside (i32.const 256) (i32.const 4) (i32.const 1024)) (i32.const 16)";
+    let bytes = HandWritten {
+        world: "import wfhost:testing/outside@0.1.0;",
+        imports: r#"(import "wfhost:testing/outside@0.1.0" "call"
+            (func $outside (param i32 i32 i32)))"#,
+        start: "(call $outside (i32.const 256) (i32.const 4) (i32.const 1024)) (i32.const 16)",
+        ..HAND_WRITTEN
+    };
     let sandbox = sandbox().with_outside(std::sync::Arc::new(|_| Ok(String::new())));
-    let module = loaded_in(&sandbox, &hand_written_with(world, &imports, start, "name"));
+    let module = loaded_in(&sandbox, &bytes.bytes());
     assert!(!module.contained());
     let turn = taken(&mut module.guest(birth("name", "1")).unwrap(), &[]);
     let failed = failure(&turn.step);

@@ -351,7 +351,8 @@ impl Show {
         for id in tree(host, root)? {
             let mut narrator = Narrator::default();
             host.history(&id, |record| {
-                Ok::<_, Failure>(drop(narrator.next(&record)?))
+                narrator.next(&record)?;
+                Ok::<_, Failure>(())
             })?;
             self.narrators.insert(id, narrator);
         }

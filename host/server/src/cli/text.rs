@@ -73,9 +73,8 @@ pub(super) fn history(record: &Record, told: &Told) -> Vec<String> {
                 attempt.task,
                 attempt_line(attempt, name)
             ));
-            match &attempt.outcome {
-                Ok(output) => lines.push(format!("    output {output}")),
-                Err(_) => {}
+            if let Ok(output) = &attempt.outcome {
+                lines.push(format!("    output {output}"));
             }
             for write in &attempt.writes {
                 let value = write

@@ -12,12 +12,12 @@ use std::time::Duration;
 use wfhost_core::decide::{self, AttemptEnd, AttemptFence, Refused};
 use wfhost_core::record::StallReason;
 use wfhost_core::state::{ReadSet, Session};
-use wfhost_core::{Digest, Failure, Instance, Json, Name, Role, TaskState, Timestamp, kind};
+use wfhost_core::{Failure, Instance, Json, Name, Role, TaskState, Timestamp, kind};
 use wfhost_sandbox::{AttemptCall, Module};
 use wfhost_store::SubmitError;
 
 use super::reserve::{CONFLICTS_MAX, Claim};
-use super::slot::Slot;
+use super::slot::{Slot, UnderWay};
 use super::{Engine, now};
 
 /// After so many deaths of the host in one attempt it is not started again.
@@ -44,56 +44,51 @@ enum Ran {
 
 impl Engine {
     pub(super) fn attempt(self: &Arc<Self>, slot: &Arc<Slot>, fence: AttemptFence) {
-        let Ok(Some(Some(open))) = self.store.look(&slot.id, |it| Open::of(it, fence)) else {
-            return slot.close_attempt(fence);
+        let Some(under_way) = slot.begin_attempt(fence) else {
+            return;
         };
-        let digest = match self.store.binding(Role::Activity, &open.name) {
-            Ok(Some(digest)) => digest,
+        let open = match self.store.look(&slot.id, |it| Open::of(it, fence)) {
+            Ok(Some(Some(open))) => open,
+            // Cancelled, or ended, since it was queued.
+            Ok(_) => return,
+            Err(error) => return self.note(Err(SubmitError::Store(error))),
+        };
+        let module = match self.store.binding(Role::Activity, &open.name) {
+            Ok(Some(module)) => module,
             Ok(None) => {
-                slot.close_attempt(fence);
-                return self.stall(
-                    slot,
-                    StallReason::ActivityMissing {
-                        activity: open.name,
-                    },
-                );
+                let activity = open.name;
+                return self.stall(slot, StallReason::ActivityMissing { activity });
             }
             Err(error) => return self.note(Err(SubmitError::Store(error))),
         };
-        match self.module(digest) {
-            Err(message) => {
-                slot.close_attempt(fence);
-                self.stall(slot, StallReason::ModuleUnusable { message });
-            }
-            Ok(module) if module.contained() => {
-                self.contained(slot, fence, &open, &module, digest);
-                slot.close_attempt(fence);
-            }
-            Ok(module) => self.effectful(slot, fence, open, module, digest),
+        match self.module(module) {
+            Err(message) => self.stall(slot, StallReason::ModuleUnusable { message }),
+            Ok(module) if module.contained() => self.contained(slot, &under_way, &open, &module),
+            Ok(module) => self.effectful(slot, under_way, open, module),
         }
     }
 
     fn contained(
         self: &Arc<Self>,
         slot: &Arc<Slot>,
-        fence: AttemptFence,
+        under_way: &UnderWay,
         open: &Open,
         module: &Module,
-        digest: Digest,
     ) {
         let mut reservation = None;
         for conflicts in 1.. {
-            let claim = match self.run(slot, fence, open, module, digest) {
+            let claim = match self.run(slot, under_way, open, module) {
                 Ran::Dropped => return,
                 Ran::Conflict(claim) => claim,
                 Ran::Ended(end, reads) => {
                     let claim = Claim::new(&reads, &end.writes);
-                    let submitted = if self
+                    let may_write = self
                         .reservations
-                        .may_write(&end.writes, reservation.as_ref())
-                    {
+                        .may_write(&end.writes, reservation.as_ref());
+                    let submitted = if may_write {
                         self.submit(slot, &reads, |instance| {
-                            decide::end_attempt(instance, fence, *end).map(|record| vec![record])
+                            decide::end_attempt(instance, under_way.fence, *end)
+                                .map(|record| vec![record])
                         })
                     } else {
                         Err(SubmitError::Refused(Refused::Conflict))
@@ -115,13 +110,12 @@ impl Engine {
     fn effectful(
         self: &Arc<Self>,
         slot: &Arc<Slot>,
-        fence: AttemptFence,
+        under_way: UnderWay,
         open: Open,
         module: Module,
-        digest: Digest,
     ) {
+        let fence = under_way.fence;
         if open.starts >= DEATHS_MAX {
-            slot.close_attempt(fence);
             let reason = StallReason::HostDeaths {
                 activity: open.name,
                 task: fence.task,
@@ -133,19 +127,16 @@ impl Engine {
                 kind::INTERRUPTED,
                 "the host died while it ran, and it may run at most once",
             );
-            let end = ended(digest, false, now(), Err(failure));
-            slot.close_attempt(fence);
+            let end = ended(&module, now(), Err(failure));
             return self.end_effectful(slot, fence, end, &ReadSet::default());
         }
         let submitted = self.submit(slot, &ReadSet::default(), |instance| {
-            decide::start_attempt(instance, fence, digest, now()).map(|record| vec![record])
+            decide::start_attempt(instance, fence, module.digest(), now())
+                .map(|record| vec![record])
         });
         let position = match submitted {
             Ok(position) => position,
-            Err(error) => {
-                slot.close_attempt(fence);
-                return self.note(Err(error));
-            }
+            Err(error) => return self.note(Err(error)),
         };
         slot.begin_job();
         let engine = Arc::clone(self);
@@ -153,10 +144,10 @@ impl Engine {
         let runtime = self.runtime.clone();
         self.gate.when_durable(position, move |durable| {
             runtime.spawn_blocking(move || {
-                if durable == Ok(()) {
-                    engine.run_effectful(&slot, fence, &open, &module, digest);
+                if durable == Ok(()) && !engine.stopping() {
+                    engine.run_effectful(&slot, &under_way, &open, &module);
                 }
-                slot.close_attempt(fence);
+                drop(under_way);
                 engine.done(&slot);
             });
         });
@@ -166,18 +157,17 @@ impl Engine {
     fn run_effectful(
         self: &Arc<Self>,
         slot: &Arc<Slot>,
-        fence: AttemptFence,
+        under_way: &UnderWay,
         open: &Open,
         module: &Module,
-        digest: Digest,
     ) {
         let started_at = now();
-        match self.run(slot, fence, open, module, digest) {
+        match self.run(slot, under_way, open, module) {
             Ran::Dropped => {}
-            Ran::Ended(end, reads) => self.end_effectful(slot, fence, *end, &reads),
+            Ran::Ended(end, reads) => self.end_effectful(slot, under_way.fence, *end, &reads),
             Ran::Conflict(_) => {
-                let end = ended(digest, false, started_at, Err(conflict()));
-                self.end_effectful(slot, fence, end, &ReadSet::default());
+                let end = ended(module, started_at, Err(conflict()));
+                self.end_effectful(slot, under_way.fence, end, &ReadSet::default());
             }
         }
     }
@@ -208,25 +198,18 @@ impl Engine {
         self.note(submitted.map(drop));
     }
 
-    fn run(
-        self: &Arc<Self>,
-        slot: &Slot,
-        fence: AttemptFence,
-        open: &Open,
-        module: &Module,
-        digest: Digest,
-    ) -> Ran {
+    fn run(&self, slot: &Slot, under_way: &UnderWay, open: &Open, module: &Module) -> Ran {
         let started_at = now();
-        let stop = slot.stop_flag(fence);
-        let contained = module.contained();
+        let UnderWay { fence, stop, .. } = under_way;
         if open.deadline.is_some_and(|deadline| deadline <= started_at) {
             let failure =
                 Failure::retryable(kind::TIMEOUT, "its time was over before it could start");
-            let end = ended(digest, contained, started_at, Err(failure));
+            let end = ended(module, started_at, Err(failure));
             return Ran::Ended(Box::new(end), ReadSet::default());
         }
         let snapshot = self.store.snapshot(started_at);
-        if !contained && self.store.wait_durable(snapshot.position()).is_err() {
+        if !module.contained() && self.store.wait_durable(snapshot.position()).is_err() {
+            self.lose();
             return Ran::Dropped;
         }
         let ran = module.attempt(AttemptCall {
@@ -239,10 +222,15 @@ impl Engine {
             time_max: open.deadline.map_or(Duration::MAX, |at| {
                 Duration::from_millis(at.since(started_at))
             }),
-            stop: Arc::clone(&stop),
+            stop: Arc::clone(stop),
             session: Session::new(snapshot, started_at),
         });
-        if stop.load(Ordering::Acquire) || ran.state_failed.is_some() {
+        if ran.state_failed.is_some() {
+            self.lose();
+            return Ran::Dropped;
+        }
+        // Its task is closed, or the host stops: nobody waits for what it did.
+        if stop.load(Ordering::Acquire) {
             return Ran::Dropped;
         }
         if ran.state_changed {
@@ -251,7 +239,7 @@ impl Engine {
         let end = AttemptEnd {
             log: ran.log,
             writes: ran.state.writes,
-            ..ended(digest, contained, started_at, ran.outcome)
+            ..ended(module, started_at, ran.outcome)
         };
         Ran::Ended(Box::new(end), ran.state.reads)
     }
@@ -280,15 +268,10 @@ impl Open {
     }
 }
 
-fn ended(
-    module: Digest,
-    contained: bool,
-    started_at: Timestamp,
-    outcome: Result<Json, Failure>,
-) -> AttemptEnd {
+fn ended(module: &Module, started_at: Timestamp, outcome: Result<Json, Failure>) -> AttemptEnd {
     AttemptEnd {
-        module,
-        contained,
+        module: module.digest(),
+        contained: module.contained(),
         started_at,
         ended_at: now(),
         outcome,

@@ -18,6 +18,8 @@ mod turn;
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -83,6 +85,7 @@ pub(crate) struct Engine {
     observers: RwLock<Vec<mpsc::UnboundedSender<Observed>>>,
     runtime: tokio::runtime::Handle,
     guests_warm_max: usize,
+    stopping: AtomicBool,
 }
 
 /// The engine with its threads.
@@ -107,13 +110,14 @@ impl Running {
             observers: RwLock::default(),
             runtime: tokio::runtime::Handle::current(),
             guests_warm_max,
+            stopping: AtomicBool::new(false),
         });
         let gate = Arc::downgrade(&engine);
         engine.store.on_durable(Box::new(move |durable| {
             if let Some(engine) = gate.upgrade() {
                 match durable {
                     Ok(position) => engine.gate.open(position),
-                    Err(_) => engine.gate.lose(),
+                    Err(_) => engine.lose(),
                 }
             }
         }));
@@ -136,6 +140,7 @@ impl Running {
     /// Lets turns and contained attempts that run come to their end, and stops. Effectful attempts
     /// are told to stop; they run again when somebody drives their instance again.
     pub(crate) fn stop(self) {
+        self.engine.stopping.store(true, Ordering::Release);
         self.clockwork.abort();
         self.engine.queue.close();
         for slot in self.engine.slots().values() {
@@ -155,7 +160,11 @@ fn worker(engine: &Arc<Engine>, number: usize) -> std::thread::JoinHandle<()> {
         .name(format!("wfhost-worker-{number}"))
         .spawn(move || {
             while let Some(job) = engine.queue.pop() {
-                engine.work(job);
+                // A panic here is a bug of the host. It has been printed; nobody must wait for
+                // what this thread was going to do.
+                if catch_unwind(AssertUnwindSafe(|| engine.work(job))).is_err() {
+                    engine.lose();
+                }
             }
         })
         .expect("the system can start a thread")
@@ -360,7 +369,11 @@ impl Engine {
             // Tasks of the generation before have no one to answer to.
             slot.stop_attempts(|_| true);
         }
-        if !slot.is_driven() {
+        // A stall is no reason to try again at once.
+        let moved = records
+            .iter()
+            .any(|it| !matches!(it.as_ref(), Record::Stalled(_)));
+        if !slot.is_driven() || !moved {
             return;
         }
         let mut tasks = Vec::new();
@@ -421,9 +434,7 @@ impl Engine {
         for (task, what) in due.tasks {
             match what {
                 What::Attempt(fence, at) if at <= now() => {
-                    if slot.open_attempt(fence) {
-                        self.push(Job::Attempt(Arc::clone(slot), fence));
-                    }
+                    self.push(Job::Attempt(Arc::clone(slot), fence));
                 }
                 What::Attempt(fence, at) => {
                     self.timers.add(at, Job::Attempt(Arc::clone(slot), fence));
@@ -445,9 +456,24 @@ impl Engine {
     /// told those who wait; nothing more can be done here.
     fn note(&self, result: Result<(), SubmitError>) {
         if let Err(SubmitError::Store(_)) = result {
-            self.gate.lose();
-            self.queue.close();
+            self.lose();
         }
+    }
+
+    /// The data file or this program has failed: nothing goes on, and all who wait are told.
+    fn lose(&self) {
+        self.queue.close();
+        self.gate.lose();
+        let slots: Vec<_> = self.slots().values().cloned().collect();
+        for waiter in slots.iter().flat_map(|slot| slot.take_waiters()) {
+            // Nobody may wait any more.
+            let _ = waiter.send(Err(Lost));
+        }
+    }
+
+    /// Whether the host is being closed: nothing that reaches the outside begins any more.
+    fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 
     fn slot(&self, id: &InstanceId) -> Arc<Slot> {

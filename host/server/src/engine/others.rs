@@ -12,12 +12,13 @@ use wfhost_core::{Failure, Instance, InstanceId, Json, Name, Role, TaskId, TaskS
 use wfhost_store::SubmitError;
 
 use super::slot::Slot;
-use super::{Engine, now};
+use super::{Engine, Job, now};
 use crate::start;
 
 impl Engine {
     /// Moves a task on that concerns another instance.
     pub(super) fn other(self: &Arc<Self>, slot: &Arc<Slot>, task: TaskId) {
+        let _one_at_a_time = super::lock(&slot.others);
         let seen = self.store.look(&slot.id, |instance| {
             let started = instance.started();
             let parent = Parent {
@@ -125,7 +126,7 @@ impl Engine {
                 drop(self.drive(&id));
             }
             // Somebody took the id just now; look again.
-            Err(SubmitError::InUse { .. }) => self.other(slot, task),
+            Err(SubmitError::InUse { .. }) => self.push(Job::Other(Arc::clone(slot), task)),
             Err(error) => self.note(Err(error)),
         }
     }

@@ -24,9 +24,25 @@ pub(crate) struct Slot {
     ended: AtomicBool,
     /// Jobs that are queued or run. While there are any, the instance is not stuck.
     jobs: AtomicUsize,
-    /// Attempts that are queued or run, each with the flag that stops it.
+    /// Attempts that run, each with the flag that stops it.
     attempts: Mutex<HashMap<AttemptFence, Arc<AtomicBool>>>,
     waiters: Mutex<Vec<Waiter>>,
+    /// Taken while a task that concerns another instance is moved on.
+    pub(super) others: Mutex<()>,
+}
+
+/// An attempt that runs. Once this is dropped it does not any more.
+pub(super) struct UnderWay {
+    slot: Arc<Slot>,
+    pub(super) fence: AttemptFence,
+    /// Set from outside, ends the attempt.
+    pub(super) stop: Arc<AtomicBool>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        lock(&self.slot.attempts).remove(&self.fence);
+    }
 }
 
 /// A guest in memory, and where in its instance's life it stands.
@@ -46,6 +62,7 @@ impl Slot {
             jobs: AtomicUsize::new(0),
             attempts: Mutex::default(),
             waiters: Mutex::default(),
+            others: Mutex::default(),
         }
     }
 
@@ -90,18 +107,15 @@ impl Slot {
         self.jobs.load(Ordering::SeqCst) > 0
     }
 
-    /// True if the attempt was not queued or running before.
-    pub(super) fn open_attempt(&self, fence: AttemptFence) -> bool {
-        lock(&self.attempts).insert(fence, Arc::default()).is_none()
-    }
-
-    /// The flag that stops an attempt.
-    pub(super) fn stop_flag(&self, fence: AttemptFence) -> Arc<AtomicBool> {
-        Arc::clone(lock(&self.attempts).entry(fence).or_default())
-    }
-
-    pub(super) fn close_attempt(&self, fence: AttemptFence) {
-        lock(&self.attempts).remove(&fence);
+    /// Notes that an attempt runs; `None` if it does already.
+    pub(super) fn begin_attempt(self: &Arc<Self>, fence: AttemptFence) -> Option<UnderWay> {
+        let mut attempts = lock(&self.attempts);
+        if attempts.contains_key(&fence) {
+            return None;
+        }
+        let stop = Arc::clone(attempts.entry(fence).or_default());
+        let slot = Arc::clone(self);
+        Some(UnderWay { slot, fence, stop })
     }
 
     pub(super) fn stop_attempts(&self, which: impl Fn(&AttemptFence) -> bool) {

@@ -8,7 +8,7 @@ use wfhost_core::record::{Record, StallReason, Started, Step, Turn};
 use wfhost_core::replay::Playback;
 use wfhost_core::state::{Session, SessionEnd};
 use wfhost_core::{Delivered, Digest, Failure, Instance, Position, Role, Timestamp, kind};
-use wfhost_sandbox::{Birth, Guest, Module, ReplayError, TurnEnd};
+use wfhost_sandbox::{Birth, Guest, Module, ReplayError, TurnEnd, Unusable};
 use wfhost_store::SubmitError;
 
 use super::reserve::{CONFLICTS_MAX, Claim};
@@ -76,9 +76,8 @@ impl Engine {
             message,
         };
         let module = self.module(started.module).map_err(unusable)?;
-        let mut guest = module
-            .guest(birth(&started))
-            .map_err(|error| unusable(crate::error::chain(&error)))?;
+        let guest = self.guest(&module, &started);
+        let mut guest = guest.map_err(|error| unusable(crate::error::chain(&error)))?;
         let session = self.session(started.at);
         let end = guest.turn(started.at, &[], session);
         if let TurnEnd::Taken { turn, state } = &end
@@ -121,6 +120,7 @@ impl Engine {
             match result {
                 Ok(()) => {}
                 Err(Stop::Stall(reason)) => return self.stall(slot, reason),
+                Err(Stop::Unreadable) => return self.lose(),
                 Err(Stop::Failed(error)) => return self.note(Err(SubmitError::Store(error))),
             }
             // What came in before the slot was free again queued nothing.
@@ -162,16 +162,11 @@ impl Engine {
                         Err(Refused::Stale | Refused::Ended) => continue,
                     }
                 }
-                TurnEnd::StateChanged => Some(Claim::default()),
+                TurnEnd::StateChanged(state) => Some(Claim::of(&state)),
                 TurnEnd::Limit { message } => {
                     return Err(Stop::Stall(StallReason::Limit { message }));
                 }
-                TurnEnd::StateFailed(error) => {
-                    return Err(StallReason::ModuleUnusable {
-                        message: error.to_string(),
-                    }
-                    .into());
-                }
+                TurnEnd::StateFailed(_) => return Err(Stop::Unreadable),
                 TurnEnd::Spent => unreachable!("a spent guest is never kept"),
             };
             conflicts = if claim.is_some() { conflicts + 1 } else { 0 };
@@ -223,6 +218,23 @@ impl Engine {
         }
     }
 
+    /// A new guest. Where there is no room for one more, the warm ones make way: they come back by
+    /// replay.
+    fn guest(&self, module: &Module, started: &Started) -> Result<Guest, Unusable> {
+        match module.guest(birth(started)) {
+            Err(unusable) if unusable.passing => {
+                for slot in self.slots().values() {
+                    // One that is taken just now is at work.
+                    if let Ok(mut held) = slot.guest.try_lock() {
+                        held.take();
+                    }
+                }
+                module.guest(birth(started))
+            }
+            other => other,
+        }
+    }
+
     /// The module that the instance's workflow means now.
     fn current_module(&self, slot: &Slot) -> Option<Digest> {
         let workflow = self
@@ -236,7 +248,7 @@ impl Engine {
     fn bring_up(&self, slot: &Slot, standing: &Standing) -> Result<Guest, StallReason> {
         let unusable = |message| StallReason::ModuleUnusable { message };
         let module = self.module(standing.module).map_err(unusable)?;
-        let mut replay = Replay::new(&module);
+        let mut replay = Replay::new(self, &module);
         let walked = self
             .store
             .for_each_record(&slot.id, 0, |_, record| replay.next(&record));
@@ -255,6 +267,7 @@ impl Engine {
 
 /// Brings a guest up along a history.
 pub(crate) struct Replay<'a> {
+    engine: &'a Engine,
     module: &'a Module,
     playback: Playback,
     pub(crate) guest: Option<Guest>,
@@ -294,8 +307,9 @@ impl Stray {
 }
 
 impl<'a> Replay<'a> {
-    pub(crate) fn new(module: &'a Module) -> Self {
+    pub(crate) fn new(engine: &'a Engine, module: &'a Module) -> Self {
         Self {
+            engine,
             module,
             playback: Playback::default(),
             guest: None,
@@ -305,7 +319,7 @@ impl<'a> Replay<'a> {
 
     pub(crate) fn next(&mut self, record: &Record) -> Result<(), Stray> {
         if let Record::Started(started) = record {
-            let guest = self.module.guest(birth(started));
+            let guest = self.engine.guest(self.module, started);
             let guest = guest.map_err(|error| Stray::Broken(crate::error::chain(&error)))?;
             self.guest = Some(guest);
         }
@@ -325,6 +339,8 @@ impl<'a> Replay<'a> {
 enum Stop {
     Stall(StallReason),
     Failed(wfhost_store::Error),
+    /// The state could not be read.
+    Unreadable,
 }
 
 impl From<StallReason> for Stop {

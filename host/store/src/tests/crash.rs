@@ -313,6 +313,12 @@ fn a_failed_commit_is_told_to_everyone_and_ends_the_store() {
     let error = store.wait_durable(submitted.position).unwrap_err();
     assert!(matches!(error, Error::Failed { .. }), "{error}");
     assert!(told.recv().unwrap().is_err());
+    assert!(
+        store
+            .deploy(vec![module("one", "Order")], Timestamp(1))
+            .is_err()
+    );
+    assert!(told.try_recv().is_err(), "it is told once");
     assert!(matches!(
         store.start(started("b")),
         Err(SubmitError::Store(Error::Failed { .. }))

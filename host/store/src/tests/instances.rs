@@ -255,3 +255,47 @@ fn a_history_that_was_changed_is_noticed() {
         }
     }
 }
+
+#[test]
+fn a_log_that_was_changed_does_not_open() {
+    let event = || event("Approval", json("9"));
+    let alone = |record: &Record| codec::encode(1, codec::Chain::default(), record);
+    type Change = Box<dyn Fn(&mut Vec<u8>)>;
+    let changes: [Change; 4] = [
+        Box::new(|row| row[40] ^= 1),
+        Box::new(|row| row.truncate(20)),
+        Box::new(Vec::clear),
+        // A whole record that does not link to the one before it.
+        Box::new(move |row| *row = alone(&event())),
+    ];
+    for change in changes {
+        for last in [2, 3] {
+            let folder = tempfile::tempdir().unwrap();
+            let [path, crashed] = ["a", "b"].map(|name| folder.path().join(name));
+            let store = Store::open(&path, options()).unwrap();
+            store.start(started("a")).unwrap();
+            for _ in 1..last {
+                submit(&store, &id("a"), event()).unwrap();
+            }
+            store.wait_durable(store.submitted()).unwrap();
+            let changed = store.inner.write(|transaction| {
+                let mut log = transaction.open_table(crate::tables::LOG)?;
+                let mut row = log.remove((0, 2))?.unwrap().value().to_vec();
+                change(&mut row);
+                if !row.is_empty() {
+                    log.insert((0, 2), row.as_slice())?;
+                }
+                Ok(())
+            });
+            changed.unwrap();
+            std::fs::copy(&path, &crashed).unwrap();
+            let opened = Store::open_existing(&crashed, options());
+            let lost_its_end = last == 2 && opened.as_ref().is_ok_and(|it| it.submitted().0 == 1);
+            let refused = matches!(
+                opened,
+                Err(crate::OpenError::Unusable(Error::Damaged { .. }))
+            );
+            assert!(refused || lost_its_end);
+        }
+    }
+}

@@ -158,6 +158,49 @@ fn a_file_that_was_cut_off_is_refused() {
 }
 
 #[test]
+fn a_flipped_byte_anywhere_is_noticed_or_harmless() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, damaged] = ["a.redb", "b.redb"].map(|name| folder.path().join(name));
+    let store = open(&path).unwrap();
+    for number in 0..20 {
+        store.start(started(&format!("i{number}"))).unwrap();
+        outside(&store, set(&format!("k{number}"), "1"));
+    }
+    let records = all_records(&store);
+    store.close().unwrap();
+    let whole = fs::read(&path).unwrap();
+    let used: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] != 0).collect();
+    let mut refused = 0;
+    let mut panicked = 0;
+    let mut wrong = 0;
+    for at in used.iter().step_by(7) {
+        let mut bytes = whole.clone();
+        bytes[*at] ^= 0x10;
+        fs::write(&damaged, &bytes).unwrap();
+        let outcome = std::panic::catch_unwind(|| {
+            let store = open(&damaged).ok()?;
+            let ids: Vec<_> = store.list().ok()?;
+            let mut n = 0;
+            for row in ids {
+                n += store.history(&row.id).ok()??.len();
+            }
+            store.state_list("", None, 99, Timestamp(0)).ok()?;
+            Some(n)
+        });
+        match outcome {
+            Err(_) => panicked += 1,
+            Ok(None) => refused += 1,
+            Ok(Some(n)) => wrong += usize::from(n != 20),
+        }
+    }
+    let _ = records;
+    panic!(
+        "{} refused {refused} panicked {panicked} wrong {wrong}",
+        used.len() / 7
+    );
+}
+
+#[test]
 fn a_file_that_this_process_has_open_is_in_use() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.redb");

@@ -42,9 +42,9 @@ fn conflicts(gathers: usize, reads: impl Fn(Position) -> ReadSet, write: StateWr
     let snapshot = store.snapshot(Timestamp(0));
     let reads = reads(snapshot.position());
     outside(&store, write);
-    for _ in 0..gathers {
+    for round in 0..gathers {
         gather(&store);
-        outside(&store, set("unrelated", "1"));
+        store.start(started(&format!("unrelated{round}"))).unwrap();
     }
     drop(snapshot);
     let before = all_records(&store).len();
@@ -103,6 +103,19 @@ fn a_read_set_older_than_what_is_remembered_is_a_conflict() {
     ));
     submit(keys(at, &[])).unwrap();
     submit(keys(store.submitted(), &["a"])).unwrap();
+}
+
+#[test]
+fn a_read_set_outlives_its_snapshot_by_a_gather() {
+    for (changed, conflicts) in [("a", true), ("b", false)] {
+        let store = abc();
+        let at = store.snapshot(Timestamp(0)).position();
+        outside(&store, set(changed, "2"));
+        gather(&store);
+        let record = event("Approval", json("1"));
+        let submitted = store.submit(&id("i"), &keys(at, &["a"]), |_| Ok(record));
+        assert_eq!(submitted.is_err(), conflicts, "{submitted:?}");
+    }
 }
 
 #[test]
@@ -333,9 +346,8 @@ fn readers_meet_no_gap_while_others_write_and_gather() {
     })
     .unwrap();
     store.start(started("i")).unwrap();
-    for key in ["a", "b", "c"] {
-        outside(&store, set(key, "0"));
-    }
+    let first = ["a", "b", "c"].map(|key| set(key, "0"));
+    store.write_state(first.into(), Timestamp(1)).unwrap();
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             for round in 0..2000 {

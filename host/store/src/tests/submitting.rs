@@ -8,6 +8,9 @@ use wfhost_core::decide::Refused;
 
 use super::*;
 
+const fn shared_between_threads<T: Send + Sync>() {}
+const _: () = shared_between_threads::<Store>();
+
 #[test]
 fn many_threads_get_dense_positions_and_each_instance_its_own_order() {
     let folder = tempfile::tempdir().unwrap();
