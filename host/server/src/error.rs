@@ -49,7 +49,7 @@ pub enum Error {
         known: Vec<Name>,
     },
     /// The workflow's code refused its input before it did anything. Nothing was recorded.
-    #[error("the input does not fit the workflow `{workflow}`: {message}")]
+    #[error("the workflow `{workflow}` refused its input: {message}")]
     InvalidInput {
         /// Which.
         workflow: Name,

@@ -44,7 +44,7 @@ impl StateAt {
 
     fn entry(&self, row: StateRow) -> Result<Option<Entry>, ReadError> {
         if row.version > self.position.0 {
-            return Err(ReadError::Changed);
+            return Err(self.changed(&row));
         }
         if is_over(&row, self.now) {
             return Ok(None);
@@ -53,6 +53,19 @@ impl StateAt {
         self.inner.put_back_one(&mut value).map_err(failed)?;
         let version = row.version;
         Ok(Some(Entry { value, version }))
+    }
+
+    /// A row of a later position; one that no position has yet would be so for ever.
+    fn changed(&self, row: &StateRow) -> ReadError {
+        let submitted = self.inner.ledger().submitted.0;
+        if row.version <= submitted {
+            return ReadError::Changed;
+        }
+        let what = format!(
+            "a value has version {}, the log ends at {submitted}",
+            row.version
+        );
+        failed(Fault::Damaged(what).reading(&self.inner.path))
     }
 
     fn row(&self, key: &str) -> Result<Option<StateRow>, Error> {
