@@ -62,6 +62,7 @@ fn started(module: &Module) -> Started {
         workflow: "Steps".parse().expect("a name"),
         module: module.digest(),
         contract: "0.1.0".into(),
+        features: wfhost_sandbox::FEATURE_SET,
         seed: 1,
         input: Json::parse(format!(r#"{{"steps":{STEPS}}}"#)).expect("JSON"),
         parent: None,
@@ -159,7 +160,7 @@ fn fold(records: &[Record]) -> Instance {
 fn lives(criterion: &mut Criterion) {
     let module = module();
     let mut group = criterion.benchmark_group("life");
-        group.bench_function("instantiate, first turn, drop", |bencher| {
+    group.bench_function("instantiate, first turn, drop", |bencher| {
         bencher.iter(|| {
             let mut guest = guest(&module);
             let end = guest.turn(NOW, &[], session());

@@ -144,19 +144,19 @@ fn an_unknown_name_is_told_with_those_there_are() {
     let shell = Shell::new();
     let wasm = module("steps");
     let wasm = wasm.to_str().unwrap();
-    let ran = shell.run(&["run", wasm, "--workflow", "Nope"]);
-    assert_eq!(ran.code, Some(2));
-    assert!(
-        ran.err.contains("`Nope`") && ran.err.contains("FanOut"),
-        "{}",
-        ran.err
+    refused(
+        &shell,
+        &["run", wasm, "--workflow", "Nope"],
+        2,
+        &["`Nope`", "FanOut"],
     );
-    let ran = shell.run(&["run", wasm]);
-    assert_eq!(ran.code, Some(2));
-    assert!(
-        ran.err.contains("--workflow") && ran.err.contains("FanOut"),
-        "{}",
-        ran.err
+    refused(&shell, &["run", wasm], 2, &["--workflow", "FanOut"]);
+    shell.run(&["run", wasm, "--workflow", "Counter"]).ok(0);
+    refused(
+        &shell,
+        &["run", "--workflow", "Nope"],
+        2,
+        &["`Nope`", "FanOut"],
     );
     for look in ["show", "history", "replay"] {
         let ran = shell.run(&[look, "nobody"]);
@@ -205,7 +205,7 @@ fn an_unknown_activity_stalls_the_instance_and_keeps_it() {
 #[test]
 fn a_file_that_is_not_ours_is_left_as_it_is() {
     let shell = Shell::new();
-    let wasm = module("steps");
+    let wasm = module("order-processing");
     let wasm = wasm.to_str().unwrap();
     for (name, bytes) in [("text.redb", "not a database"), ("empty.redb", "")] {
         shell.write(name, bytes);
@@ -236,7 +236,7 @@ fn a_folder_that_cannot_be_written_is_told() {
     std::fs::create_dir(&folder).unwrap();
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o555)).unwrap();
     let may_write_anyway = std::fs::write(folder.join("probe"), "").is_ok();
-    let wasm = module("steps");
+    let wasm = module("order-processing");
     // The superuser may write anywhere but in the kernel's own folders.
     let db = if may_write_anyway {
         "/sys/data.redb"
@@ -249,4 +249,35 @@ fn a_folder_that_cannot_be_written_is_told() {
         4,
         &[db, "cannot"],
     );
+}
+
+#[test]
+fn a_refused_call_changes_nothing_in_the_data_file() {
+    let shell = Shell::new();
+    let (steps, missing) = (module("steps"), module("missing"));
+    let (steps, missing) = (steps.to_str().unwrap(), missing.to_str().unwrap());
+    shell
+        .run(&["run", steps, "--workflow", "Counter", "--id", "c"])
+        .ok(0);
+    let modules = shell.run(&["modules", "--json"]).ok(0);
+    // Another input for an instance there is: the module is not deployed either.
+    refused(
+        &shell,
+        &["run", missing, "--id", "c", "--input", "5"],
+        2,
+        &["another input"],
+    );
+    assert_eq!(shell.run(&["modules", "--json"]).ok(0), modules);
+    // An input that the code refuses: the state is not written either.
+    let bad = [
+        "run",
+        "--workflow",
+        "Steps",
+        "--input",
+        "{}",
+        "--state",
+        "counter=41",
+    ];
+    refused(&shell, &bad, 2, &["steps"]);
+    assert_eq!(shell.run(&["run", "--workflow", "Counter"]).ok(0), "2\n");
 }

@@ -33,7 +33,7 @@ async fn of_two_who_want_the_last_cars_one_gets_them() {
             1,
             "round {round}: {processed:?}"
         );
-        let left = host.state("Cars").unwrap().unwrap().value();
+        let left = host.state("Cars").await.unwrap().unwrap().value();
         assert_eq!(left["quantity"], json!(0));
     }
 }
@@ -68,7 +68,7 @@ async fn many_who_want_one_key_all_get_their_turn() {
         }
     }
     assert_eq!(sold, 60);
-    assert_eq!(host.state("seats").unwrap().unwrap().as_str(), "0");
+    assert_eq!(host.state("seats").await.unwrap().unwrap().as_str(), "0");
 }
 
 #[test]

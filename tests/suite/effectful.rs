@@ -46,7 +46,7 @@ async fn a_call_to_the_outside_happens_after_all_before_it_is_durable() {
         settled.instance.output().unwrap().value(),
         json!(["A", "B", "C"])
     );
-    assert_eq!(opened.state("sent").unwrap().unwrap().as_str(), "3");
+    assert_eq!(opened.state("sent").await.unwrap().unwrap().as_str(), "3");
     let attempts = history(&opened, "o")
         .into_iter()
         .filter(|row| row["record"] == "attempt");
@@ -91,7 +91,7 @@ async fn a_conflict_with_an_effectful_attempt_is_its_failure_and_its_policy_deci
     go_on.send(()).unwrap();
     let settled = host.wait(&id).await.unwrap();
     assert_eq!(settled.status(), Status::Completed);
-    assert_eq!(host.state("sent").unwrap().unwrap().as_str(), "11");
+    assert_eq!(host.state("sent").await.unwrap().unwrap().as_str(), "11");
     let rows = history(&host, "o");
     let kinds: Vec<_> = rows
         .iter()
@@ -115,7 +115,7 @@ async fn host_that_dies_in_a_call_to_the_outside() {
     let at_most_once = std::env::var("AT_MOST_ONCE").unwrap();
     let host = Host::open(&file, options(|_, _| std::process::abort())).unwrap();
     let id = "o".parse().unwrap();
-    if host.has_instance(&id).unwrap() {
+    if host.has_instance(&id).await.unwrap() {
         host.drive(&id).unwrap();
     } else {
         deploy(&host, &["outside"]).await;
@@ -161,7 +161,7 @@ async fn an_attempt_that_the_hosts_death_cut_off_runs_again_under_its_number_and
     host.drive(&id).unwrap();
     let settled = host.wait(&id).await.unwrap();
     assert_eq!(settled.instance.output().unwrap().value(), json!(["late"]));
-    assert_eq!(host.state("sent").unwrap().unwrap().as_str(), "1");
+    assert_eq!(host.state("sent").await.unwrap().unwrap().as_str(), "1");
     let run = settled.instance.started().run;
     assert_eq!(told.try_iter().collect::<Vec<_>>(), [format!("{run}-0-1")]);
     let rows = history(&host, "o");
@@ -193,7 +193,7 @@ async fn an_attempt_that_may_run_at_most_once_fails_as_interrupted() {
         (settled.status(), failure.kind.as_str()),
         (Status::Failed, "interrupted")
     );
-    assert_eq!(host.state("sent").unwrap(), None);
+    assert_eq!(host.state("sent").await.unwrap(), None);
     host.close().await.unwrap();
 }
 
@@ -209,7 +209,7 @@ async fn after_three_deaths_in_one_attempt_the_instance_stalls() {
         options(|_, _| unreachable!()),
     )
     .unwrap();
-    let instance = host.instance(&"o".parse().unwrap()).unwrap();
+    let instance = host.instance(&"o".parse().unwrap()).await.unwrap();
     assert_eq!(instance.stall().unwrap().word(), "host-deaths");
     host.close().await.unwrap();
 }

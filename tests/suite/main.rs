@@ -5,6 +5,7 @@
 mod bad_input;
 mod contention;
 mod effectful;
+mod guests;
 mod kill;
 mod order;
 mod replays;

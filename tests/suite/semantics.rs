@@ -148,7 +148,7 @@ async fn counters_that_race_in_their_turns_lose_no_count() {
         let settled = host.wait(&id.parse().unwrap()).await.unwrap();
         assert_eq!(settled.status(), Status::Completed);
     }
-    assert_eq!(host.state("counter").unwrap().unwrap().as_str(), "60");
+    assert_eq!(host.state("counter").await.unwrap().unwrap().as_str(), "60");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -298,7 +298,7 @@ async fn a_child_answers_its_parent() {
     assert_eq!(result, json!({"result": 3}));
     let failed = output(&host, "Parent", "q", &child("Fails", "null")).await;
     assert_eq!(failed, json!({"kind": "my-kind"}));
-    let child = host.instance(&"p-0-1".parse().unwrap()).unwrap();
+    let child = host.instance(&"p-0-1".parse().unwrap()).await.unwrap();
     assert_eq!(child.started().parent.as_ref().unwrap().id.as_str(), "p");
 }
 
@@ -324,7 +324,7 @@ async fn a_host_that_was_closed_goes_on_where_it_was() {
     first.close().await.unwrap();
 
     let second = open();
-    assert_eq!(second.state("k").unwrap().unwrap().as_str(), "[1]");
+    assert_eq!(second.state("k").await.unwrap().unwrap().as_str(), "[1]");
     second.drive(&id).unwrap();
     raise(&second, "s", "number", "2").await;
     let settled = second.wait(&id).await.unwrap();
@@ -333,4 +333,89 @@ async fn a_host_that_was_closed_goes_on_where_it_was() {
         json!({"sum": 3, "order": [1, 2]})
     );
     second.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_activity_is_not_forgotten_while_other_work_goes_on() {
+    let host = host(&["steps"]).await;
+    // One branch calls an activity that is not there, the other waits for an event.
+    let id = host
+        .start(request("WaitsForMissing", "m", "null"))
+        .await
+        .unwrap();
+    assert_eq!(host.wait(&id).await.unwrap().status(), Status::Stalled);
+    raise(&host, "m", "go", "1").await;
+    assert_eq!(host.wait(&id).await.unwrap().status(), Status::Stalled);
+    deploy(&host, &["missing"]).await;
+    let settled = host.wait(&id).await.unwrap();
+    assert_eq!(
+        settled.instance.output().unwrap().value(),
+        json!(["found", 1])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_is_told_of_a_termination() {
+    let host = host(&["steps"]).await;
+    let id = host.start(request("CleansUp", "t", "null")).await.unwrap();
+    let (settled, terminated) = tokio::join!(host.wait(&id), host.terminate(&id, None));
+    terminated.unwrap();
+    assert_eq!(settled.unwrap().status(), Status::Terminated);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_generation_has_random_numbers_of_its_own_and_replays_on_its_own_module() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let file = dir.path().join("data.redb");
+    let id = "r".parse().unwrap();
+    let first = Host::open(&file, wfhost::Options::default()).unwrap();
+    deploy(&first, &["steps"]).await;
+    first
+        .start(request("Rerolls", "r", r#"{"left":2}"#))
+        .await
+        .unwrap();
+    // From the second generation on it runs on another module.
+    deploy(&first, &["steps-changed"]).await;
+    raise(&first, "r", "next", "null").await;
+    first.close().await.unwrap();
+
+    let second = Host::open(&file, wfhost::Options::default()).unwrap();
+    second.drive(&id).unwrap();
+    raise(&second, "r", "next", "null").await;
+    let settled = second.wait(&id).await.unwrap();
+    assert_eq!(
+        settled.status(),
+        Status::Completed,
+        "{:?}",
+        settled.instance.stall()
+    );
+    let rolls = settled.instance.output().unwrap().value();
+    let rolls = rolls.as_array().unwrap();
+    assert_eq!(rolls.len(), 2);
+    assert_ne!(rolls[0], rolls[1]);
+    assert!(second.replay(&id, None).await.unwrap().stray.is_none());
+    second.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_from_one_workflow_to_another_arrives_once() {
+    let host = host(&["steps"]).await;
+    host.start(request("Sum", "target", r#"{"events":2}"#))
+        .await
+        .unwrap();
+    let input = r#"{"instance":"target","events":[3,4]}"#;
+    assert_eq!(
+        output(&host, "Raises", "sender", input).await,
+        json!(["sent", "sent"])
+    );
+    let settled = host.wait(&"target".parse().unwrap()).await.unwrap();
+    let expected = json!({"sum": 7, "order": [3, 4]});
+    assert_eq!(settled.instance.output().unwrap().value(), expected);
+    let late = output(&host, "Raises", "late", input).await;
+    assert_eq!(late, json!(["ended", "ended"]));
+    let nobody = r#"{"instance":"nobody","events":[1]}"#;
+    assert_eq!(
+        output(&host, "Raises", "lost", nobody).await,
+        json!(["no-such-instance"])
+    );
 }

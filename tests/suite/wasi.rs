@@ -28,7 +28,12 @@ fn clocks_hash_maps_and_prints_of_a_wasi_workflow_replay_the_same() {
 async fn a_wasi_workflow_sees_the_time_of_its_turn() {
     let host = host(&["wasi-clock"]).await;
     let result = output(&host, "WasiClock", "w", "null").await;
-    let created = host.instance(&"w".parse().unwrap()).unwrap().started().at;
+    let created = host
+        .instance(&"w".parse().unwrap())
+        .await
+        .unwrap()
+        .started()
+        .at;
     // `Instant` counts from the start, by the time of the turns as well.
     assert_eq!(result["system_time"][0], created.to_string());
     assert_eq!(result["elapsed_nanos"][0], 0);

@@ -3,7 +3,8 @@
 //! ```text
 //! byte   0     format version of the record's kind, 1
 //!        1     kind: 1 started, 2 accepted, 3 turn, 4 attempt, 5 attempt-started, 6 stalled,
-//!              7 ended, 8 state-written; reserved: 9 moved, 10 patched, 11 capabilities
+//!              7 ended, 8 state-written, 9 attempt-stopped, 10 unstalled;
+//!              reserved: 11 moved, 12 patched, 13 capabilities
 //!        2-9   owner: the number of the instance, 0 for none, little-endian
 //!       10-13  length of the body in bytes, little-endian
 //!       14-29  chain: the first 16 bytes of the SHA-256 of the whole record before it in its
@@ -80,6 +81,8 @@ pub fn encode(owner: u64, chain: Chain, record: &Record) -> Vec<u8> {
         Record::Stalled(body) => frame(6, owner, chain, body),
         Record::Ended(body) => frame(7, owner, chain, body),
         Record::StateWritten(body) => frame(8, owner, chain, body),
+        Record::AttemptStopped(body) => frame(9, owner, chain, body),
+        Record::Unstalled(body) => frame(10, owner, chain, body),
     }
 }
 
@@ -115,6 +118,8 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
         6 => Record::Stalled(read(body)?),
         7 => Record::Ended(read(body)?),
         8 => Record::StateWritten(read(body)?),
+        9 => Record::AttemptStopped(read(body)?),
+        10 => Record::Unstalled(read(body)?),
         _ => return Err(DecodeError::Unknown { version, kind }),
     };
     Ok(Decoded {

@@ -5,8 +5,8 @@
 //! record takes its place.
 
 use crate::record::{
-    Accepted, Attempt, AttemptStarted, Ended, EndedHow, Event, Happening, LogLine, Record,
-    StallReason, Stalled, Started, StateWrite, Step, Turn,
+    Accepted, Attempt, AttemptStarted, AttemptStopped, Ended, EndedHow, Event, Happening, LogLine,
+    Record, StallReason, Stalled, Started, StateWrite, Step, Turn, Unstalled,
 };
 use crate::{
     Digest, DurationMs, Failure, Instance, Json, Position, RunId, TaskId, TaskState, Timestamp,
@@ -75,6 +75,17 @@ impl AttemptFence {
     }
 }
 
+/// Names one task of one generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TaskFence {
+    /// The start that it belongs to.
+    pub run: RunId,
+    /// The generation that it belongs to.
+    pub generation: u32,
+    /// The task.
+    pub task: TaskId,
+}
+
 /// What came of an attempt, before it is decided what follows.
 #[derive(Debug, Clone)]
 pub struct AttemptEnd {
@@ -123,6 +134,7 @@ pub fn take_turn(
     let before = instance.started();
     let start = Started {
         generation: before.generation + 1,
+        seed: next_seed(before.seed, before.generation),
         module: next.unwrap_or(before.module),
         input,
         at,
@@ -236,15 +248,23 @@ pub fn raise_event(instance: &Instance, event: Event, now: Timestamp) -> Result<
 /// If the instance does not wait for it.
 pub fn end_task(
     instance: &Instance,
-    task: TaskId,
+    of: TaskFence,
     outcome: Result<Json, Failure>,
     now: Timestamp,
 ) -> Result<Record, Refused> {
     alive(instance)?;
-    if !instance.tasks().contains_key(&task) {
-        return Err(Refused::Stale);
+    let started = instance.started();
+    let current = (started.run, started.generation) == (of.run, of.generation);
+    match instance.tasks().get(&of.task).map(|task| &task.state) {
+        Some(TaskState::Child { .. } | TaskState::Raise { .. }) if current => Ok(accepted(
+            now,
+            Happening::TaskEnded {
+                task: of.task,
+                outcome,
+            },
+        )),
+        Some(_) | None => Err(Refused::Stale),
     }
-    Ok(accepted(now, Happening::TaskEnded { task, outcome }))
 }
 
 /// A request to stop, which the workflow may act on.
@@ -279,22 +299,78 @@ pub fn terminate(
     }))
 }
 
-/// The note that nothing moves.
+/// The note that the workflow's code, or one task, does not move.
 ///
 /// # Errors
-/// If the instance has ended; [`Refused::Stale`] if that was noted before.
-pub fn stall(instance: &Instance, reason: StallReason, now: Timestamp) -> Result<Record, Refused> {
+/// If the instance has ended; [`Refused::Stale`] if that was noted before or the task is closed.
+pub fn stall(
+    instance: &Instance,
+    task: Option<TaskId>,
+    reason: StallReason,
+    now: Timestamp,
+) -> Result<Record, Refused> {
     alive(instance)?;
-    if instance.stall() == Some(&reason) {
+    let (open, known) = match task {
+        None => (true, instance.stalled_code()),
+        Some(task) => (
+            instance.tasks().contains_key(&task),
+            instance.stalled_tasks().get(&task),
+        ),
+    };
+    if !open || known == Some(&reason) {
         return Err(Refused::Stale);
     }
-    Ok(Record::Stalled(Stalled { at: now, reason }))
+    Ok(Record::Stalled(Stalled {
+        at: now,
+        task,
+        reason,
+    }))
+}
+
+/// The note that a stalled task is tried again.
+///
+/// # Errors
+/// If the instance has ended; [`Refused::Stale`] if the task is not stalled.
+pub fn unstall(instance: &Instance, task: TaskId, now: Timestamp) -> Result<Record, Refused> {
+    alive(instance)?;
+    if !instance.stalled_tasks().contains_key(&task) {
+        return Err(Refused::Stale);
+    }
+    Ok(Record::Unstalled(Unstalled { at: now, task }))
+}
+
+/// An effectful attempt that was stopped because the host is closed.
+///
+/// # Errors
+/// If the attempt is no longer open.
+pub fn stop_attempt(
+    instance: &Instance,
+    fence: AttemptFence,
+    begun: bool,
+    at: Timestamp,
+) -> Result<Record, Refused> {
+    open_attempt(instance, fence)?;
+    let AttemptFence { task, number, .. } = fence;
+    Ok(Record::AttemptStopped(AttemptStopped {
+        task,
+        number,
+        begun,
+        at,
+    }))
 }
 
 /// Whether anything that was read has changed after the snapshot, given who last changed what.
 #[must_use]
 pub fn unchanged(at: Position, changes: impl IntoIterator<Item = Position>) -> bool {
     changes.into_iter().all(|changed| changed <= at)
+}
+
+/// Each generation has a stream of random numbers of its own.
+fn next_seed(seed: u64, generation: u32) -> u64 {
+    let digest = Digest::of(&[&seed.to_le_bytes()[..], &generation.to_le_bytes()].concat());
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&digest.as_bytes()[..8]);
+    u64::from_le_bytes(bytes)
 }
 
 fn alive(instance: &Instance) -> Result<(), Refused> {

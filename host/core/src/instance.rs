@@ -91,6 +91,15 @@ pub enum Input {
     },
 }
 
+impl Input {
+    fn is_cancel(&self) -> bool {
+        match self {
+            Self::CancelRequested { .. } => true,
+            Self::Completed { .. } | Self::UpdateRequested { .. } => false,
+        }
+    }
+}
+
 /// The inputs that a turn is about to take, oldest first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivered {
@@ -133,8 +142,11 @@ pub enum TaskState {
         attempt: u32,
         /// It may not start earlier.
         ready_at: Timestamp,
-        /// How often this attempt has been started; more than once means that the host died in it.
+        /// How often this attempt has been started, if it is effectful.
         starts: u32,
+        /// How often it was stopped because the host was closed, or was cleared by hand: starts
+        /// that count as no death of the host.
+        stops: u32,
         /// Why the attempt before failed.
         last_failure: Option<Failure>,
     },
@@ -180,7 +192,10 @@ pub struct Instance {
     custom_status: Option<Json>,
     cancel_requested: bool,
     suspended: bool,
+    /// Why the workflow's code does not move.
     stall: Option<StallReason>,
+    /// Tasks that do not move.
+    stalled_tasks: BTreeMap<TaskId, StallReason>,
     end: Option<End>,
 }
 
@@ -207,6 +222,7 @@ impl Instance {
             cancel_requested: false,
             suspended: false,
             stall: None,
+            stalled_tasks: BTreeMap::new(),
             end: None,
             started: Box::new(started),
         };
@@ -238,7 +254,22 @@ impl Instance {
             Record::Turn(turn) => self.turn(turn),
             Record::AttemptStarted(attempt) => self.attempt_started(attempt),
             Record::Attempt(attempt) => self.attempt_ended(attempt),
-            Record::Stalled(stalled) => self.stall = Some(stalled.reason.clone()),
+            Record::AttemptStopped(attempt) => {
+                if let Some((starts, stops)) = self.starts_of(attempt.task) {
+                    if attempt.begun {
+                        *stops += 1;
+                    } else {
+                        *starts = starts.saturating_sub(1);
+                    }
+                }
+            }
+            Record::Stalled(stalled) => match stalled.task {
+                None => self.stall = Some(stalled.reason.clone()),
+                Some(task) => {
+                    self.stalled_tasks.insert(task, stalled.reason.clone());
+                }
+            },
+            Record::Unstalled(unstalled) => self.unstall(unstalled.task),
             Record::Ended(ended) => self.ended(ended),
         }
         self.records += 1;
@@ -256,7 +287,13 @@ impl Instance {
             last_turn_at: self.last_turn_at.max(started.at),
             updates: self.updates,
             custom_status: self.custom_status.clone(),
-            cancel_requested: self.cancel_requested,
+            // A request that the generation before did not take is the next one's; one that it did
+            // take may be made again.
+            cancel_requested: self.unread.iter().any(|unread| unread.input.is_cancel()),
+            unread: std::mem::take(&mut self.unread)
+                .into_iter()
+                .chain(next.unread)
+                .collect(),
             suspended: self.suspended,
             ..next
         };
@@ -275,7 +312,7 @@ impl Instance {
             }
             Happening::EventRaised(event) => self.receive(event.clone()),
             Happening::TaskEnded { task, outcome } => {
-                if self.tasks.remove(task).is_some() {
+                if self.close(*task).is_some() {
                     self.complete(*task, outcome.clone(), Timestamp::default());
                 }
             }
@@ -331,6 +368,7 @@ impl Instance {
                 attempt: 1,
                 ready_at: at,
                 starts: 0,
+                stops: 0,
                 last_failure: None,
             },
             Command::CallWorkflow {
@@ -377,7 +415,7 @@ impl Instance {
     /// Closes a task. Its completion, if it is unread, is dropped; an event that it was handed goes
     /// back to its place and to the next who awaits it.
     fn cancel(&mut self, task: TaskId) {
-        self.tasks.remove(&task);
+        self.close(task);
         self.unread.retain(
             |unread| !matches!(&unread.input, Input::Completed { task: of, .. } if *of == task),
         );
@@ -435,21 +473,33 @@ impl Instance {
     }
 
     fn attempt_started(&mut self, started: &AttemptStarted) {
-        if let Some(Task {
-            state: TaskState::Activity {
-                attempt, starts, ..
-            },
-            ..
-        }) = self.tasks.get_mut(&started.task)
-            && *attempt == started.number
-        {
+        self.stalled_tasks.remove(&started.task);
+        if let Some((starts, _)) = self.starts_of(started.task) {
             *starts += 1;
         }
-        self.stall = None;
+    }
+
+    /// How often the current attempt of a task was started, and how often that was no death.
+    fn starts_of(&mut self, task: TaskId) -> Option<(&mut u32, &mut u32)> {
+        match &mut self.tasks.get_mut(&task)?.state {
+            TaskState::Activity { starts, stops, .. } => Some((starts, stops)),
+            TaskState::Child { .. }
+            | TaskState::Timer { .. }
+            | TaskState::Event { .. }
+            | TaskState::Raise { .. } => None,
+        }
+    }
+
+    /// Whatever held the task up counts no more.
+    fn unstall(&mut self, task: TaskId) {
+        self.stalled_tasks.remove(&task);
+        if let Some((starts, stops)) = self.starts_of(task) {
+            *stops = *starts;
+        }
     }
 
     fn attempt_ended(&mut self, ended: &Attempt) {
-        self.stall = None;
+        self.stalled_tasks.remove(&ended.task);
         let Some(task) = self.tasks.get_mut(&ended.task) else {
             return;
         };
@@ -457,6 +507,7 @@ impl Instance {
             attempt,
             ready_at,
             starts,
+            stops,
             last_failure,
             ..
         } = &mut task.state
@@ -466,12 +517,17 @@ impl Instance {
         if let Some(retry_at) = ended.retry_at {
             *attempt = ended.number + 1;
             *ready_at = retry_at;
-            *starts = 0;
+            (*starts, *stops) = (0, 0);
             *last_failure = ended.outcome.as_ref().err().cloned();
         } else {
-            self.tasks.remove(&ended.task);
+            self.close(ended.task);
             self.complete(ended.task, ended.outcome.clone(), Timestamp::default());
         }
+    }
+
+    fn close(&mut self, task: TaskId) -> Option<Task> {
+        self.stalled_tasks.remove(&task);
+        self.tasks.remove(&task)
     }
 
     fn ended(&mut self, ended: &Ended) {
@@ -488,15 +544,22 @@ impl Instance {
         self.buffered.clear();
     }
 
-    /// Unread events stay: they move to the next generation.
+    /// Ends the generation's tasks. Unread events, and requests that no turn has taken, stay: they
+    /// are the next generation's.
     fn close_tasks(&mut self) {
         self.tasks.clear();
+        self.stalled_tasks.clear();
         for unread in std::mem::take(&mut self.unread) {
-            if let (Some(arrival), Input::Completed { task, .. }) = (unread.arrival, unread.input)
-                && let Some((_, event)) = self.handed.remove(&task)
+            let Input::Completed { task, .. } = &unread.input else {
+                self.unread.push_back(unread);
+                continue;
+            };
+            if unread.arrival.is_some()
+                && let Some((arrival, event)) = self.handed.remove(task)
             {
+                let name = EventName::from(&event.name);
                 self.buffered
-                    .entry(EventName::from(&event.name))
+                    .entry(name)
                     .or_default()
                     .insert(arrival, event);
             }
@@ -550,16 +613,30 @@ impl Instance {
             Some(End::Failed(_)) => Status::Failed,
             Some(End::Cancelled) => Status::Cancelled,
             Some(End::Terminated(_)) => Status::Terminated,
-            None if self.stall.is_some() => Status::Stalled,
+            None if self.stall().is_some() => Status::Stalled,
             None if self.suspended => Status::Suspended,
             None if self.turns == 0 => Status::Pending,
             None => Status::Running,
         }
     }
 
-    /// Why it does not move, if it is stalled.
+    /// Why it does not move, if it is stalled: the code itself, else the oldest task that is.
     #[must_use]
     pub fn stall(&self) -> Option<&StallReason> {
+        self.stall
+            .as_ref()
+            .or_else(|| self.stalled_tasks.values().next())
+    }
+
+    /// The tasks that do not move, and why.
+    #[must_use]
+    pub fn stalled_tasks(&self) -> &BTreeMap<TaskId, StallReason> {
+        &self.stalled_tasks
+    }
+
+    /// Why the workflow's code does not move, if that is what does not.
+    #[must_use]
+    pub fn stalled_code(&self) -> Option<&StallReason> {
         self.stall.as_ref()
     }
 
@@ -721,6 +798,7 @@ mod tests {
             workflow: name("Order"),
             module: Digest::of(b"module"),
             contract: "0.1.0".into(),
+            features: 1,
             seed: 1,
             input: Json::null(),
             parent: None,
@@ -916,23 +994,81 @@ mod tests {
         );
     }
 
+    fn calls(task: u32) -> Command {
+        Command::CallActivity {
+            task: TaskId(task),
+            name: name("Pay"),
+            input: Json::null(),
+            options: ActivityOptions::default(),
+        }
+    }
+
     #[test]
-    fn a_stall_lasts_until_something_moves() {
+    fn a_stalled_task_stays_so_while_others_move() {
         let reason = StallReason::ActivityMissing {
             activity: name("Pay"),
         };
-        let mut instance = fold([turn(0, vec![])]);
-        let stall = decide::stall(&instance, reason.clone(), Timestamp(1)).unwrap();
-        instance.apply(&stall).unwrap();
+        let mut instance = fold([turn(0, vec![calls(1), awaits(2)])]);
+        let stall = |instance: &Instance| {
+            decide::stall(instance, Some(TaskId(1)), reason.clone(), Timestamp(1))
+        };
+        let record = stall(&instance).unwrap();
+        instance.apply(&record).unwrap();
+        assert_eq!(stall(&instance), Err(Refused::Stale));
+        instance.apply(&raised("1")).unwrap();
+        instance.apply(&turn(1, vec![])).unwrap();
         assert_eq!(
             (instance.status(), instance.stall()),
             (Status::Stalled, Some(&reason))
         );
+        let record = decide::unstall(&instance, TaskId(1), Timestamp(2)).unwrap();
+        instance.apply(&record).unwrap();
+        assert_eq!(instance.status(), Status::Running);
         assert_eq!(
-            decide::stall(&instance, reason, Timestamp(2)),
+            decide::unstall(&instance, TaskId(1), Timestamp(3)),
             Err(Refused::Stale)
         );
+    }
+
+    #[test]
+    fn a_stalled_code_is_tried_again_by_its_next_turn() {
+        let reason = StallReason::Limit {
+            message: "too long".into(),
+        };
+        let mut instance = fold([turn(0, vec![])]);
+        let stall = decide::stall(&instance, None, reason, Timestamp(1)).unwrap();
+        instance.apply(&stall).unwrap();
+        assert_eq!(instance.status(), Status::Stalled);
         instance.apply(&turn(0, vec![])).unwrap();
         assert_eq!(instance.status(), Status::Running);
+    }
+
+    #[test]
+    fn a_cancellation_that_no_turn_has_taken_reaches_the_next_generation() {
+        let cancel = Happening::CancelRequested { reason: None };
+        let cancel = Record::Accepted(Accepted {
+            at: Timestamp(200),
+            what: cancel,
+        });
+        let before = fold([turn(0, vec![awaits(1)]), raised("1"), cancel]);
+        let step = Step::ContinuedAsNew {
+            input: Json::null(),
+            current_module: false,
+        };
+        let Record::Turn(last) = turn_with(1, vec![], step) else {
+            unreachable!()
+        };
+        let records = decide::take_turn(&before, TurnFence::of(&before), *last, None).unwrap();
+        let mut after = before.clone();
+        for record in &records {
+            after.apply(record).unwrap();
+        }
+        after.apply(&turn(0, vec![])).unwrap();
+        assert_eq!(
+            after.deliver().inputs,
+            [Input::CancelRequested { reason: None }]
+        );
+        assert!(after.cancel_requested());
+        assert_ne!(after.started().seed, before.started().seed);
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::Digest;
 
@@ -33,13 +33,15 @@ impl Json {
     /// With line and column, if it is not.
     pub fn parse(text: impl Into<Arc<str>>) -> Result<Self, InvalidJson> {
         let text = text.into();
-        serde_json::from_str::<IgnoredAny>(&text)?;
+        // Read as a value, since that refuses more than the grammar does: numbers that are too
+        // large, lone surrogates, nesting deeper than 127.
+        serde_json::from_str::<Value>(&text)?;
         Ok(Self(Repr::Text(text)))
     }
 
     /// The JSON text of a value.
     #[must_use]
-    pub fn of(value: &serde_json::Value) -> Self {
+    pub fn of(value: &Value) -> Self {
         Self(Repr::Text(value.to_string().into()))
     }
 
@@ -65,7 +67,7 @@ impl Json {
 
     /// The value, for those who look inside.
     #[must_use]
-    pub fn value(&self) -> serde_json::Value {
+    pub fn value(&self) -> Value {
         serde_json::from_str(self.as_str()).expect("checked when it was made")
     }
 
@@ -121,6 +123,11 @@ mod tests {
         let error = Json::parse("{\"a\":1,\n  oops}").unwrap_err().to_string();
         assert!(error.contains("line 2 column 3"), "{error}");
         assert!(Json::parse("1 2").is_err());
+        // What the grammar allows and nobody could read back.
+        let deep = "[".repeat(200) + &"]".repeat(200);
+        for text in ["1e999", r#""\ud800""#, &deep] {
+            assert!(Json::parse(text).is_err(), "{text}");
+        }
         assert_eq!(Json::parse(" [1] ").unwrap().as_str(), " [1] ");
     }
 }

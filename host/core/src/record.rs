@@ -22,8 +22,12 @@ pub enum Record {
     AttemptStarted(AttemptStarted),
     /// An attempt ended. If it was the last of its task, it is an accepted input as well.
     Attempt(Box<Attempt>),
-    /// Nothing can move the instance until somebody helps. The next turn or attempt ends it.
+    /// An attempt was given up because the host was closed; it starts again under its number.
+    AttemptStopped(AttemptStopped),
+    /// Something of the instance cannot move until somebody helps.
     Stalled(Stalled),
+    /// Somebody has helped, or says so: what was stalled is tried again.
+    Unstalled(Unstalled),
     /// The instance was ended from outside.
     Ended(Ended),
     /// Somebody outside wrote to the state store. Belongs to no instance's history.
@@ -52,8 +56,10 @@ pub struct Started {
     pub workflow: Name,
     /// The module whose code runs the instance for as long as it lives.
     pub module: Digest,
-    /// The version of the contract that the module was linked against.
+    /// The version of the contract that the module is linked against.
     pub contract: String,
+    /// The number of the set of WebAssembly features that its code may use.
+    pub features: u32,
     /// Seeds the stream of random numbers.
     pub seed: u64,
     /// The workflow's input.
@@ -294,6 +300,19 @@ pub struct AttemptStarted {
     pub at: Timestamp,
 }
 
+/// An effectful attempt was stopped because the host was closed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptStopped {
+    /// The task.
+    pub task: TaskId,
+    /// The attempt's number.
+    pub number: u32,
+    /// Whether its code had begun to run.
+    pub begun: bool,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// How an attempt of an activity ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
@@ -406,11 +425,22 @@ pub struct StateWrite {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Why an instance does not move.
+/// What was stalled is tried again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Unstalled {
+    /// When.
+    pub at: Timestamp,
+    /// The task that was stalled.
+    pub task: TaskId,
+}
+
+/// Why an instance, or one task of it, does not move.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stalled {
     /// When that was noticed.
     pub at: Timestamp,
+    /// The task that does not move; absent: the workflow's code itself, until its next turn.
+    pub task: Option<TaskId>,
     /// Why.
     pub reason: StallReason,
 }
@@ -518,7 +548,9 @@ impl Record {
             Self::Turn(turn) => turn.at,
             Self::AttemptStarted(attempt) => attempt.at,
             Self::Attempt(attempt) => attempt.ended_at,
+            Self::AttemptStopped(attempt) => attempt.at,
             Self::Stalled(stalled) => stalled.at,
+            Self::Unstalled(unstalled) => unstalled.at,
             Self::Ended(ended) => ended.at,
             Self::StateWritten(written) => written.at,
         }
@@ -533,7 +565,9 @@ impl Record {
             Self::Started(_)
             | Self::Accepted(_)
             | Self::AttemptStarted(_)
+            | Self::AttemptStopped(_)
             | Self::Stalled(_)
+            | Self::Unstalled(_)
             | Self::Ended(_) => Box::new(std::iter::empty()),
         }
     }
@@ -593,7 +627,11 @@ impl Record {
                         .filter_map(|write| write.value.as_mut()),
                 );
             }
-            Self::AttemptStarted(_) | Self::Stalled(_) | Self::Ended(_) => {}
+            Self::AttemptStarted(_)
+            | Self::AttemptStopped(_)
+            | Self::Stalled(_)
+            | Self::Unstalled(_)
+            | Self::Ended(_) => {}
         }
         found
     }

@@ -44,8 +44,10 @@ impl Playback {
             Record::Started(_)
             | Record::Accepted(_)
             | Record::AttemptStarted(_)
+            | Record::AttemptStopped(_)
             | Record::Attempt(_)
             | Record::Stalled(_)
+            | Record::Unstalled(_)
             | Record::Ended(_)
             | Record::StateWritten(_) => None,
         };

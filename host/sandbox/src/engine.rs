@@ -137,6 +137,10 @@ fn config(limits: &Limits) -> Config {
     config
 }
 
+/// The number of the set of WebAssembly features in [`FEATURES`], recorded with each start. A host
+/// that lets guests use another set gives that another number.
+pub const FEATURE_SET: u32 = 1;
+
 /// What a guest may use: what is the same everywhere, and no more. Names of `WasmFeatures`, which
 /// wasmtime and wasmparser each have their own of.
 pub(crate) const FEATURES: [&str; 9] = [

@@ -27,7 +27,7 @@ mod wasi_io;
 mod workflow;
 
 pub use activity::{AttemptCall, AttemptEnd, OutsideCall};
-pub use engine::Sandbox;
+pub use engine::{FEATURE_SET, Sandbox};
 pub use limits::Limits;
 pub use module::Module;
 pub use prepare::Prepared;

@@ -64,6 +64,16 @@ pub enum Error {
         /// How that instance stands.
         status: Status,
     },
+    /// A payload is larger than the host takes.
+    #[error("{what} has {bytes} bytes; {bytes_max} are the most")]
+    TooLarge {
+        /// What.
+        what: String,
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
     /// Nothing can happen to the instance any more.
     #[error("the instance `{id}` has ended ({})", .status.as_str())]
     Ended {
@@ -85,7 +95,7 @@ pub enum Error {
     State(#[from] wfhost_core::state::ReadError),
     /// A commit failed. What was submitted since the last one may or may not be there.
     #[error(
-        "the data file failed; whether the last steps are on disk is unknown; run again with the same --id to go on from what is there"
+        "the host failed; whether the last steps are on disk is unknown; run again with the same --id to go on from what is there"
     )]
     Unknown,
     /// A package could not be built.
@@ -112,6 +122,7 @@ impl Error {
             | Self::NoSuchWorkflow { .. }
             | Self::InvalidInput { .. }
             | Self::IdInUse { .. }
+            | Self::TooLarge { .. }
             | Self::Ended { .. }
             | Self::Build(_)
             | Self::File { .. } => true,

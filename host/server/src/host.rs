@@ -10,7 +10,7 @@ use wfhost_core::{Digest, Instance, InstanceId, Json, ModuleInfo, Name, Role, St
 use wfhost_sandbox::{Limits, OutsideCall, Sandbox};
 use wfhost_store::{Moved, NewModule, Store, SubmitError, Summary};
 
-use crate::engine::{Observed, Running, now};
+use crate::engine::{Engine, Observed, Running, now};
 use crate::error::Error;
 use crate::replay::{Replayed, replay};
 use crate::start::{self, StartRequest};
@@ -53,6 +53,19 @@ pub struct Upload {
     pub bytes: Vec<u8>,
 }
 
+/// Modules that were found to be fit, before any data file was touched.
+pub struct Checked {
+    sandbox: Sandbox,
+    modules: Vec<NewModule>,
+}
+
+impl Checked {
+    /// What the modules are, in the order given.
+    pub fn modules(&self) -> impl Iterator<Item = &ModuleInfo> {
+        self.modules.iter().map(|module| &module.info)
+    }
+}
+
 /// What a deployment did.
 pub struct Deployment {
     /// The modules, in the order given.
@@ -69,9 +82,14 @@ pub struct Settled {
 }
 
 /// A running host on one data file. Needs a tokio runtime around it.
+///
+/// What it shows is durable. Dropping it stops its threads, but [`Host::close`] tells whether the
+/// last commit went well.
 pub struct Host {
-    running: Running,
+    /// Absent once it is closed.
+    running: Option<Running>,
     store: Arc<Store>,
+    payload_bytes_max: usize,
 }
 
 impl Host {
@@ -83,33 +101,25 @@ impl Host {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn open(path: &Path, options: Options) -> Result<Self, Error> {
-        Self::on(Store::open(path, options.store.clone())?, options)
+        let sandbox = sandbox(&options)?;
+        Ok(Self::on(
+            Store::open(path, options.store.clone())?,
+            sandbox,
+            options,
+        ))
     }
 
-    /// Opens the data file once these modules have been found to be fit: bad ones leave no new file
-    /// behind.
+    /// Opens the data file for modules that were checked before, so that bad ones leave no new file
+    /// behind. They are not deployed yet.
     ///
     /// # Errors
-    /// As [`Host::open`], and [`Error::Rejected`].
+    /// As [`Host::open`].
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub async fn open_checked(
-        path: &Path,
-        options: Options,
-        uploads: &[Upload],
-    ) -> Result<Self, Error> {
-        if !path.exists() {
-            let sandbox = Self::sandbox(&options)?;
-            for Upload { label, bytes } in uploads {
-                let fit = sandbox.prepare(bytes, label, now());
-                fit.map_err(|source| Error::Rejected {
-                    label: label.clone(),
-                    source,
-                })?;
-            }
-        }
-        Self::open(path, options)
+    pub fn open_for(path: &Path, checked: &Checked, options: Options) -> Result<Self, Error> {
+        let store = Store::open(path, options.store.clone())?;
+        Ok(Self::on(store, checked.sandbox.clone(), options))
     }
 
     /// Opens a data file that must be there.
@@ -117,7 +127,12 @@ impl Host {
     /// # Errors
     /// As [`Host::open`], and [`wfhost_store::OpenError::Missing`].
     pub fn open_existing(path: &Path, options: Options) -> Result<Self, Error> {
-        Self::on(Store::open_existing(path, options.store.clone())?, options)
+        let sandbox = sandbox(&options)?;
+        Ok(Self::on(
+            Store::open_existing(path, options.store.clone())?,
+            sandbox,
+            options,
+        ))
     }
 
     /// A host whose data is gone with it, for tests and for trying things out.
@@ -125,22 +140,34 @@ impl Host {
     /// # Errors
     /// If this machine cannot run guests.
     pub fn in_memory(options: Options) -> Result<Self, Error> {
-        Self::on(Store::in_memory(options.store.clone())?, options)
+        let sandbox = sandbox(&options)?;
+        Ok(Self::on(
+            Store::in_memory(options.store.clone())?,
+            sandbox,
+            options,
+        ))
     }
 
-    fn on(store: Store, options: Options) -> Result<Self, Error> {
-        let sandbox = Self::sandbox(&options)?;
+    fn on(store: Store, sandbox: Sandbox, options: Options) -> Self {
         let store = Arc::new(store);
         let running = Running::start(Arc::clone(&store), sandbox, options.guests_warm_max);
-        Ok(Self { running, store })
+        let payload_bytes_max = options.limits.payload_bytes_max;
+        Self {
+            running: Some(running),
+            store,
+            payload_bytes_max,
+        }
     }
 
-    fn sandbox(options: &Options) -> Result<Sandbox, Error> {
-        let sandbox = Sandbox::new(options.limits.clone())?;
-        Ok(match &options.outside {
-            Some(outside) => sandbox.with_outside(outside.clone()),
-            None => sandbox,
-        })
+    /// Looks at modules without touching any data file.
+    ///
+    /// # Errors
+    /// If one is rejected.
+    pub fn check(uploads: Vec<Upload>, options: &Options) -> Result<Checked, Error> {
+        let sandbox = sandbox(options)?;
+        let modules = uploads.into_iter().map(|upload| prepare(&sandbox, upload));
+        let modules = modules.collect::<Result<Vec<_>, _>>()?;
+        Ok(Checked { sandbox, modules })
     }
 
     /// Stops: turns that run come to their end, everything submitted is made durable. Unfinished
@@ -148,16 +175,22 @@ impl Host {
     ///
     /// # Errors
     /// If the last commit failed.
-    pub async fn close(self) -> Result<(), Error> {
-        let Self { running, store } = self;
+    pub async fn close(mut self) -> Result<(), Error> {
+        let (running, store) = (self.running.take(), Arc::clone(&self.store));
         let closed = tokio::task::spawn_blocking(move || {
-            running.stop();
+            if let Some(running) = running {
+                running.stop();
+            }
             store.close()
         });
         closed
             .await
             .map_err(|_| Error::Unknown)?
             .map_err(Error::Store)
+    }
+
+    fn engine(&self) -> &Arc<Engine> {
+        &self.running.as_ref().expect("only closing takes it").engine
     }
 
     /// Deploys modules: checks them all, then moves the bindings of the names that they offer, in
@@ -167,38 +200,24 @@ impl Host {
     /// # Errors
     /// If one is rejected, nothing has changed.
     pub async fn deploy(&self, uploads: Vec<Upload>) -> Result<Deployment, Error> {
-        let engine = Arc::clone(&self.running.engine);
-        let deployed = tokio::task::spawn_blocking(move || {
-            let at = now();
-            let mut modules = Vec::new();
-            let mut infos = Vec::new();
-            for Upload { label, bytes } in uploads {
-                let known = engine.store.module(Digest::of(&bytes))?;
-                let (info, component) = match known {
-                    Some(info) => (info, None),
-                    None => {
-                        let prepared = engine
-                            .sandbox
-                            .prepare(&bytes, &label, at)
-                            .map_err(|source| Error::Rejected { label, source })?;
-                        (prepared.info, prepared.component)
-                    }
-                };
-                infos.push(info.clone());
-                modules.push(NewModule {
-                    info,
-                    bytes,
-                    component,
-                });
-            }
-            let moved = engine.store.deploy(modules, at)?;
-            engine.retry_stalled()?;
-            Ok(Deployment {
-                modules: infos,
-                moved,
-            })
-        });
-        deployed.await.map_err(|_| Error::Unknown)?
+        let engine = Arc::clone(self.engine());
+        blocking(move || {
+            let prepared = uploads
+                .into_iter()
+                .map(|upload| prepare(&engine.sandbox, upload));
+            let modules = prepared.collect::<Result<Vec<_>, _>>()?;
+            deploy(&engine, modules)
+        })
+        .await
+    }
+
+    /// Deploys modules that were checked before.
+    ///
+    /// # Errors
+    /// If the data file failed; then nothing has changed.
+    pub async fn deploy_checked(&self, checked: Checked) -> Result<Deployment, Error> {
+        let engine = Arc::clone(self.engine());
+        blocking(move || deploy(&engine, checked.modules)).await
     }
 
     /// Starts an instance and drives it. When this returns, the start is durable.
@@ -208,7 +227,7 @@ impl Host {
     /// nothing is recorded.
     pub async fn start(&self, request: StartRequest) -> Result<InstanceId, Error> {
         let (id, position) = self.begin(request).await?;
-        acknowledged(self.running.engine.durable(position)).await?;
+        acknowledged(self.engine().durable(position)).await?;
         Ok(id)
     }
 
@@ -232,32 +251,27 @@ impl Host {
             id,
             tags,
         } = request;
-        let Some(module) = self.store.binding(Role::Workflow, &workflow)? else {
-            let known = self.workflows()?;
-            return Err(Error::NoSuchWorkflow {
-                name: workflow.to_string(),
-                known,
-            });
-        };
+        let module = self.bound(&workflow)?;
+        self.check_size(Some(&input), || "the input".into())?;
         let id = id.unwrap_or_else(start::random_id);
         if let Some(status) = self.store.look(&id, Instance::status)? {
             return Err(Error::IdInUse { id, status });
         }
         let started = start::fresh(id.clone(), workflow, module, input, now());
         let begun = self
-            .running
-            .engine
+            .engine()
             .start(wfhost_core::record::Started { tags, ..started });
         let position = begun.await.map_err(|_| Error::Unknown)??;
         Ok((id, position))
     }
 
-    /// Goes on with an unfinished instance. Does nothing for one that is driven already.
+    /// Goes on with an unfinished instance; also with one that the host's deaths have stalled, since
+    /// whoever asks is taken to have mended that. Does nothing for one that is driven already.
     ///
     /// # Errors
     /// If there is no such instance.
     pub fn drive(&self, id: &InstanceId) -> Result<(), Error> {
-        self.running.engine.drive(id)
+        self.engine().resume(id)
     }
 
     /// Waits until an instance has ended, or is stalled and nothing else of it moves. What it
@@ -266,11 +280,13 @@ impl Host {
     /// # Errors
     /// If there is no such instance.
     pub async fn wait(&self, id: &InstanceId) -> Result<Settled, Error> {
-        self.instance(id)?;
-        let settled = self.running.engine.settled(id)?;
+        if self.store.look(id, |_| ())?.is_none() {
+            return Err(Error::NoSuchInstance { id: id.clone() });
+        }
+        let settled = self.engine().settled(id)?;
         acknowledged(settled).await?;
         Ok(Settled {
-            instance: self.instance(id)?,
+            instance: self.instance(id).await?,
         })
     }
 
@@ -279,6 +295,9 @@ impl Host {
     /// # Errors
     /// If there is no such instance, or it has ended.
     pub async fn raise_event(&self, id: &InstanceId, event: Event) -> Result<(), Error> {
+        self.check_size(Some(&event.payload), || {
+            format!("the event `{}`", event.name)
+        })?;
         self.tell(id, |instance| decide::raise_event(instance, event, now()))
             .await
     }
@@ -289,13 +308,18 @@ impl Host {
     /// # Errors
     /// If there is no such instance, or it has ended.
     pub async fn cancel(&self, id: &InstanceId, reason: Option<String>) -> Result<(), Error> {
-        if self.store.look(id, Instance::cancel_requested)? == Some(true) {
-            return Ok(());
+        let mut asked_before = false;
+        let asked = self
+            .tell(id, |instance| {
+                let request = decide::request_cancel(instance, reason, now());
+                asked_before = request == Err(Refused::Stale);
+                request
+            })
+            .await;
+        if asked_before {
+            return self.shown(()).await;
         }
-        self.tell(id, |instance| {
-            decide::request_cancel(instance, reason, now())
-        })
-        .await
+        asked
     }
 
     /// Ends an instance without asking its code. When this returns, that is durable.
@@ -312,21 +336,20 @@ impl Host {
         id: &InstanceId,
         decide: impl FnOnce(&Instance) -> Result<Record, Refused>,
     ) -> Result<(), Error> {
-        let position =
-            self.running
-                .engine
-                .tell_instance(id, decide)
-                .map_err(|error| match error {
-                    SubmitError::Refused(_) => match self.store.look(id, Instance::status) {
-                        Ok(Some(status)) => Error::Ended {
-                            id: id.clone(),
-                            status,
-                        },
-                        _ => Error::NoSuchInstance { id: id.clone() },
+        let position = self
+            .engine()
+            .tell_instance(id, decide)
+            .map_err(|error| match error {
+                SubmitError::Refused(_) => match self.store.look(id, Instance::status) {
+                    Ok(Some(status)) => Error::Ended {
+                        id: id.clone(),
+                        status,
                     },
-                    error => Error::from((id.clone(), error)),
-                })?;
-        acknowledged(self.running.engine.durable(position)).await
+                    _ => Error::NoSuchInstance { id: id.clone() },
+                },
+                error => Error::from((id.clone(), error)),
+            })?;
+        acknowledged(self.engine().durable(position)).await
     }
 
     /// Writes to the state store, all at once. When this returns, that is durable.
@@ -334,44 +357,59 @@ impl Host {
     /// # Errors
     /// If the data file failed.
     pub async fn write_state(&self, writes: Vec<StateWrite>) -> Result<(), Error> {
+        for write in &writes {
+            self.check_size(write.value.as_ref(), || {
+                format!("the value of `{}`", write.key)
+            })?;
+        }
         let position = self.store.write_state(writes, now())?;
-        acknowledged(self.running.engine.durable(position)).await
+        acknowledged(self.engine().durable(position)).await
     }
 
     /// What a key of the state store holds.
     ///
     /// # Errors
     /// If the data file failed.
-    pub fn state(&self, key: &str) -> Result<Option<Json>, Error> {
-        Ok(self.store.state_get(key, now())?.map(|entry| entry.value))
+    pub async fn state(&self, key: &str) -> Result<Option<Json>, Error> {
+        let entry = self.store.state_get(key, now())?;
+        self.shown(entry.map(|entry| entry.value)).await
     }
 
     /// An instance as it stands.
     ///
     /// # Errors
     /// If there is none of that id.
-    pub fn instance(&self, id: &InstanceId) -> Result<Instance, Error> {
+    pub async fn instance(&self, id: &InstanceId) -> Result<Instance, Error> {
         let seen = self.store.look(id, Instance::clone)?;
-        seen.ok_or_else(|| Error::NoSuchInstance { id: id.clone() })
+        let seen = seen.ok_or_else(|| Error::NoSuchInstance { id: id.clone() })?;
+        self.shown(seen).await
     }
 
     /// Whether there is an instance of that id.
     ///
     /// # Errors
     /// If the data file failed.
-    pub fn has_instance(&self, id: &InstanceId) -> Result<bool, Error> {
-        Ok(self.store.look(id, |_| ())?.is_some())
+    pub async fn has_instance(&self, id: &InstanceId) -> Result<bool, Error> {
+        let seen = self.store.look(id, |_| ())?;
+        self.shown(seen.is_some()).await
     }
 
     /// Every instance, in the order of their starts.
     ///
     /// # Errors
     /// If the data file failed.
-    pub fn list(&self) -> Result<Vec<Summary>, Error> {
-        Ok(self.store.list()?)
+    pub async fn list(&self) -> Result<Vec<Summary>, Error> {
+        let rows = self.store.list()?;
+        self.shown(rows).await
     }
 
-    /// Walks an instance's history.
+    /// Hands out what was read once all of it is durable.
+    async fn shown<T>(&self, read: T) -> Result<T, Error> {
+        acknowledged(self.engine().durable(self.store.submitted())).await?;
+        Ok(read)
+    }
+
+    /// Walks an instance's history, as far as it is durable.
     ///
     /// # Errors
     /// If there is no such instance, the data file failed, or `see` says so.
@@ -383,10 +421,55 @@ impl Host {
     where
         E: From<Error> + From<wfhost_store::Error>,
     {
-        if self.store.for_each_record(id, 0, |_, record| see(record))? {
+        let durable = self.store.durable();
+        let found = self.store.for_each_record(id, 0, |position, record| {
+            if position <= durable {
+                see(record)
+            } else {
+                Ok(())
+            }
+        })?;
+        if found {
             return Ok(());
         }
         Err(Error::NoSuchInstance { id: id.clone() }.into())
+    }
+
+    fn check_size(&self, payload: Option<&Json>, what: impl Fn() -> String) -> Result<(), Error> {
+        let (bytes, bytes_max) = (payload.map_or(0, Json::bytes), self.payload_bytes_max);
+        if bytes > bytes_max {
+            return Err(Error::TooLarge {
+                what: what(),
+                bytes,
+                bytes_max,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether a workflow's code would take this input: runs its first turn and forgets it.
+    ///
+    /// # Errors
+    /// As [`Host::start`] would, of what can be known beforehand.
+    pub async fn check_input(&self, workflow: &Name, input: &Json) -> Result<(), Error> {
+        let module = self.bound(workflow)?;
+        let id = start::random_id();
+        let started = start::fresh(id, workflow.clone(), module, input.clone(), now());
+        let engine = Arc::clone(self.engine());
+        blocking(move || engine.check_start(&started)).await
+    }
+
+    fn bound(&self, workflow: &Name) -> Result<Digest, Error> {
+        match self.store.binding(Role::Workflow, workflow)? {
+            Some(module) => Ok(module),
+            None => {
+                let known = self.workflows()?;
+                Err(Error::NoSuchWorkflow {
+                    name: workflow.to_string(),
+                    known,
+                })
+            }
+        }
     }
 
     /// Runs an instance's history again in the sandbox, without effects, on its own module or on
@@ -395,10 +478,9 @@ impl Host {
     /// # Errors
     /// If there is no such instance, or the other module is rejected.
     pub async fn replay(&self, id: &InstanceId, on: Option<Upload>) -> Result<Replayed, Error> {
-        let engine = Arc::clone(&self.running.engine);
+        let engine = Arc::clone(self.engine());
         let id = id.clone();
-        let replayed = tokio::task::spawn_blocking(move || replay(&engine, &id, on));
-        replayed.await.map_err(|_| Error::Unknown)?
+        blocking(move || replay(&engine, &id, on)).await
     }
 
     /// The modules, in the order of their first deployment.
@@ -429,18 +511,10 @@ impl Host {
             .collect())
     }
 
-    /// How many instances have not ended.
-    ///
-    /// # Errors
-    /// If the data file failed.
-    pub fn unfinished(&self) -> Result<Vec<InstanceId>, Error> {
-        Ok(self.store.unfinished()?)
-    }
-
-    /// Every record that becomes durable from now on.
+    /// Every record that is submitted from now on, once it is durable, in the order of the log.
     #[must_use]
     pub fn observe(&self) -> mpsc::UnboundedReceiver<Observed> {
-        self.running.engine.observe()
+        self.engine().observe()
     }
 
     /// Up to where the log survives power loss.
@@ -469,6 +543,53 @@ impl Settled {
     pub fn status(&self) -> Status {
         self.instance.status()
     }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop();
+        }
+    }
+}
+
+fn sandbox(options: &Options) -> Result<Sandbox, Error> {
+    let sandbox = Sandbox::new(options.limits.clone())?;
+    Ok(match &options.outside {
+        Some(outside) => sandbox.with_outside(outside.clone()),
+        None => sandbox,
+    })
+}
+
+fn prepare(sandbox: &Sandbox, Upload { label, bytes }: Upload) -> Result<NewModule, Error> {
+    let prepared = sandbox.prepare(&bytes, &label, now());
+    let prepared = prepared.map_err(|source| Error::Rejected { label, source })?;
+    let (info, component) = (prepared.info, prepared.component);
+    Ok(NewModule {
+        info,
+        bytes,
+        component,
+    })
+}
+
+fn deploy(engine: &Arc<Engine>, modules: Vec<NewModule>) -> Result<Deployment, Error> {
+    let infos = modules.iter().map(|module| module.info.clone()).collect();
+    let moved = engine.store.deploy(modules, now())?;
+    engine.retry_stalled()?;
+    Ok(Deployment {
+        modules: infos,
+        moved,
+    })
+}
+
+/// Runs what blocks where it may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    // It fails only if the work panicked, which is a bug of the host and has been printed.
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Error::Unknown)?
 }
 
 async fn acknowledged<E>(told: oneshot::Receiver<Result<(), E>>) -> Result<(), Error> {

@@ -38,7 +38,7 @@ pub use engine::Observed;
 pub use error::Error;
 #[doc(hidden)]
 pub use host::Outside;
-pub use host::{Deployment, Host, Options, Settled, Upload};
+pub use host::{Checked, Deployment, Host, Options, Settled, Upload};
 pub use narrate::{Narrator, Told};
 pub use replay::Replayed;
 pub use start::StartRequest;

@@ -29,6 +29,7 @@ impl Narrator {
     pub fn next(&mut self, record: &Record) -> Result<Told, BrokenHistory> {
         let task = match record {
             Record::AttemptStarted(started) => Some(started.task),
+            Record::AttemptStopped(stopped) => Some(stopped.task),
             Record::Attempt(attempt) => Some(attempt.task),
             _ => None,
         };

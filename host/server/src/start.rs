@@ -36,6 +36,7 @@ pub(crate) fn fresh(
         workflow,
         module,
         contract: CONTRACT.to_owned(),
+        features: wfhost_sandbox::FEATURE_SET,
         seed,
         input,
         parent: None,

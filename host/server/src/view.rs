@@ -130,7 +130,7 @@ pub fn record(record: &Record, activity: Option<&Name>) -> Value {
             "record": "started", "at": at, "id": started.id.as_str(),
             "run": started.run.to_string(), "generation": started.generation,
             "workflow": started.workflow.as_str(), "module": started.module.to_string(),
-            "contract": started.contract, "seed": started.seed, "input": started.input.value(),
+                        "contract": started.contract, "features": started.features, "seed": started.seed, "input": started.input.value(),
             "parent": started.parent.as_ref().map(parent), "tags": tags(&started.tags),
         }),
         Record::Accepted(accepted) => happening(accepted, &at),
@@ -140,8 +140,16 @@ pub fn record(record: &Record, activity: Option<&Name>) -> Value {
             "attempt": started.number, "module": started.module.to_string(),
         }),
         Record::Attempt(attempt) => ended_attempt(attempt, activity),
+        Record::AttemptStopped(stopped) => json!({
+            "record": "attempt-stopped", "at": at, "task": stopped.task.0, "activity": activity,
+            "attempt": stopped.number, "begun": stopped.begun,
+        }),
         Record::Stalled(stalled) => json!({
-            "record": "stalled", "at": at, "reason": reason(&stalled.reason),
+            "record": "stalled", "at": at, "task": stalled.task.map(|task| task.0),
+            "reason": reason(&stalled.reason),
+        }),
+        Record::Unstalled(unstalled) => json!({
+            "record": "unstalled", "at": at, "task": unstalled.task.0,
         }),
         Record::Ended(ended) => match &ended.how {
             EndedHow::Terminated { reason } => json!({

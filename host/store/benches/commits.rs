@@ -170,6 +170,7 @@ fn started(id: &InstanceId) -> Started {
         workflow: "Order".parse().expect("it is a name"),
         module: Digest::of(b"module"),
         contract: "0.1.0".into(),
+        features: 1,
         seed: 1,
         input: Json::null(),
         parent: None,

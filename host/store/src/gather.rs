@@ -89,7 +89,8 @@ impl Harvest {
             instances.insert((NAMESPACE, summary.id.as_str()), row.as_slice())?;
         }
         let mut gathered = transaction.open_table(GATHERED)?;
-        gathered.insert(NAMESPACE, self.batch.position.0)?;
+        let row = write_row(&self.batch.position);
+        gathered.insert(NAMESPACE, row.as_slice())?;
         payloads::write(transaction, &self.batch.payloads)
     }
 

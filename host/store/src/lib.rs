@@ -36,7 +36,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use redb::{Database, ReadableDatabase};
-use wfhost_core::Position;
+use wfhost_core::{InstanceId, Position};
 
 pub use error::{Cause, Error, OpenError, SubmitError};
 pub use modules::{Moved, NewModule};
@@ -117,6 +117,8 @@ pub struct Counts {
 
 type Callback = Arc<dyn Fn(Result<Position, Error>) + Send + Sync>;
 
+type Listener = Box<dyn Fn(&InstanceId, &Submitted) + Send + Sync>;
+
 /// What the writer and all snapshots share.
 struct Inner {
     path: PathBuf,
@@ -137,6 +139,7 @@ struct Inner {
     /// One deployment at a time.
     deploying: Mutex<()>,
     callbacks: RwLock<Vec<Callback>>,
+    listeners: RwLock<Vec<Listener>>,
     counts: WriterCounts,
 }
 
@@ -195,6 +198,17 @@ impl Store {
         callbacks.push(callback.into());
     }
 
+    /// Calls back with the records of each instance, in the order of their positions, before
+    /// anything later can take its place. It is called inside the critical section, so it must be
+    /// quick and must not call the store. What it hears of is not durable yet.
+    pub fn on_submit(&self, listener: impl Fn(&InstanceId, &Submitted) + Send + Sync + 'static) {
+        let mut listeners = self.inner.listeners.write();
+        let listeners = listeners
+            .as_mut()
+            .unwrap_or_else(|poisoned| poisoned.get_mut());
+        listeners.push(Box::new(listener));
+    }
+
     /// What the writer has done.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -234,9 +248,7 @@ impl Store {
         };
         let failed = self.inner.ledger().end.replace(closed);
         self.inner.progress.notify_all();
-        // Waits for reads under way.
-        let database = self.inner.database.write();
-        drop(database.unwrap_or_else(PoisonError::into_inner).take());
+        self.inner.close_database();
         failed.map_or(Ok(()), Err)
     }
 
@@ -264,6 +276,12 @@ impl Drop for Store {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close_database();
+    }
+}
+
 impl Inner {
     fn new(path: PathBuf, database: Database, gate: Gate, options: Options) -> Self {
         Self {
@@ -279,6 +297,7 @@ impl Inner {
             bindings: RwLock::default(),
             deploying: Mutex::default(),
             callbacks: RwLock::default(),
+            listeners: RwLock::default(),
             counts: WriterCounts::default(),
         }
     }
@@ -293,7 +312,21 @@ impl Inner {
             let database = database.as_ref().ok_or(Fault::Closed)?;
             work(&database.begin_read()?)
         };
-        read().map_err(|fault: Fault| fault.reading(&self.path))
+        let read = unless_it_panics(read);
+        read.map_err(|fault| fault.reading(&self.path))
+    }
+
+    /// Waits for reads under way, and lets the file go. All that matters is durable before.
+    fn close_database(&self) {
+        let mut database = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let database = database.take();
+        let _ = unless_it_panics(|| {
+            drop(database);
+            Ok(())
+        });
     }
 
     /// The ledger, unless the store is of no use any more.
@@ -366,9 +399,21 @@ impl Inner {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn listeners(&self) -> RwLockReadGuard<'_, Vec<Listener>> {
+        self.listeners
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn callbacks(&self) -> RwLockReadGuard<'_, Vec<Callback>> {
         self.callbacks
             .read()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// redb trusts its pages, and panics on some that were changed behind its back.
+fn unless_it_panics<T>(read: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
+    read.unwrap_or_else(|_| Err(Fault::Damaged("redb cannot make sense of it".into())))
 }

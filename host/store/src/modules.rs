@@ -7,7 +7,10 @@ use redb::ReadableTable;
 use wfhost_core::{Digest, ModuleInfo, Name, Role, Timestamp};
 
 use crate::error::{Error, Fault};
-use crate::tables::{BINDINGS, BLOBS, MODULES, NAMESPACE, role_number, role_of};
+use crate::tables::{
+    BINDINGS, BLOBS, MODULES, NAMESPACE, checked, read_row, role_number, role_of, verified,
+    write_row,
+};
 use crate::{Inner, Store};
 
 /// Which module each name means.
@@ -67,7 +70,7 @@ impl Store {
             let mut table = transaction.open_table(BINDINGS)?;
             for moved in &moved {
                 let key = (NAMESPACE, role_number(moved.role), moved.name.as_str());
-                table.insert(key, moved.to.as_bytes())?;
+                table.insert(key, write_row(&moved.to).as_slice())?;
             }
             Ok(())
         });
@@ -156,7 +159,10 @@ impl Inner {
                 let (key, digest) = row?;
                 let (_, role, name) = key.value();
                 let name: Name = name.parse().map_err(|_| damaged("a binding has no name"))?;
-                Ok(((role_of(role)?, name), Digest::from_bytes(*digest.value())))
+                Ok((
+                    (role_of(role)?, name),
+                    read_row("bindings", digest.value())?,
+                ))
             });
             bindings.collect()
         })
@@ -205,7 +211,7 @@ fn store_module(
         deployed_at: at,
         ..module.info.clone()
     };
-    let row = serde_json::to_vec(&info).expect("a module's description is plain data");
+    let row = checked(serde_json::to_vec(&info).expect("a description is plain data"));
     modules.insert(key, row.as_slice())?;
     let mut blobs = transaction.open_table(BLOBS)?;
     blobs.insert(key, module.bytes.as_slice())?;
@@ -217,7 +223,7 @@ fn store_module(
 }
 
 fn read_info(row: &[u8]) -> Result<ModuleInfo, Fault> {
-    serde_json::from_slice(row)
+    serde_json::from_slice(verified("modules", row)?)
         .map_err(|error| damaged(&format!("a row of `modules` does not read: {error}")))
 }
 

@@ -14,7 +14,7 @@ use redb::{
 use crate::backend::Gate;
 use crate::error::{Error, Fault, OpenError};
 use crate::tables::{self, HEADER, Header, NAMESPACE};
-use crate::{Inner, Options, Store, holder};
+use crate::{Inner, Options, Store, holder, unless_it_panics};
 
 /// What every redb file begins with.
 const REDB_MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
@@ -194,11 +194,8 @@ pub(crate) fn open_on(
     options: Options,
 ) -> Result<Store, OpenError> {
     let gate = Gate::shut(backend).map_err(|error| io_error(&path, error))?;
-    let opened = Builder::new()
-        .set_cache_size(options.cache_bytes)
-        .create_with_backend(gate.backend());
-    let database = opened.map_err(|error| database_error(&path, error))?;
-    check_header(&path, &database)?;
+    let opened = unless_it_panics(|| Ok(open_database(&path, &gate, &options)));
+    let database = opened.map_err(|fault| fault.reading(&path))??;
     gate.open().map_err(|error| io_error(&path, error))?;
     let opening = Opening {
         path,
@@ -207,6 +204,15 @@ pub(crate) fn open_on(
         options,
     };
     opening.start()
+}
+
+fn open_database(path: &Path, gate: &Gate, options: &Options) -> Result<Database, OpenError> {
+    let opened = Builder::new()
+        .set_cache_size(options.cache_bytes)
+        .create_with_backend(gate.backend());
+    let database = opened.map_err(|error| database_error(path, error))?;
+    check_header(path, &database)?;
+    Ok(database)
 }
 
 fn check_header(path: &Path, database: &Database) -> Result<(), OpenError> {

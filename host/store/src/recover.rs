@@ -9,7 +9,7 @@ use wfhost_core::{InstanceId, Position};
 use crate::Inner;
 use crate::error::{Error, Fault};
 use crate::ledger::{Incoming, Ledger, OUTSIDE, Outside, Written};
-use crate::tables::{GATHERED, LOG, NAMESPACE};
+use crate::tables::{GATHERED, LOG, NAMESPACE, read_row};
 
 impl Inner {
     /// Brings the ledger to where the file stands.
@@ -17,13 +17,14 @@ impl Inner {
         let (gathered, log) = self.read(|transaction| {
             let gathered = transaction.open_table(GATHERED)?.get(NAMESPACE)?;
             let gathered = gathered.ok_or_else(|| Fault::Damaged("`gathered` is empty".into()))?;
+            let gathered = read_row("gathered", gathered.value())?;
             let table = transaction.open_table(LOG)?;
             let mut log = Vec::new();
             for row in table.range((NAMESPACE, 0)..=(NAMESPACE, u64::MAX))? {
                 let (key, value) = row?;
                 log.push((Position(key.value().1), value.value().to_vec()));
             }
-            Ok((Position(gathered.value()), log))
+            Ok((gathered, log))
         })?;
         let (records, chain) = self.end_of_history(OUTSIDE)?;
         *self.ledger() = Ledger::new(gathered, Outside::gathered(records, chain));

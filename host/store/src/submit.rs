@@ -46,7 +46,7 @@ impl Store {
             return Err(SubmitError::InUse { status });
         }
         let record = ledger.start(Record::Started(Box::new(started)).into())?;
-        Ok(self.inner.submitted(&mut ledger, vec![record]))
+        Ok(self.inner.submitted(&mut ledger, Some(&id), vec![record]))
     }
 
     /// Submits one record: the one that `decide` makes of the instance as it stands, if nothing
@@ -83,7 +83,41 @@ impl Store {
             .ok_or_else(|| SubmitError::NoSuchInstance(id.clone()))?;
         let records = decide(&live.instance)?.into_iter().map(Incoming::from);
         let records = ledger.go_on(id, records.collect())?;
-        Ok(self.inner.submitted(&mut ledger, records))
+        Ok(self.inner.submitted(&mut ledger, Some(id), records))
+    }
+
+    /// Submits a record of one instance and, if `decide` gives one, a record of another, both or
+    /// none, in one commit: a crash never leaves the one without the other. `decide` sees `to`, if
+    /// there is such an instance, and `from`. The two may be the same.
+    ///
+    /// # Errors
+    /// As [`Store::submit`].
+    pub fn submit_both(
+        &self,
+        to: &InstanceId,
+        from: &InstanceId,
+        decide: impl FnOnce(Option<&Instance>, &Instance) -> Result<(Option<Record>, Record), Refused>,
+    ) -> Result<(Option<Submitted>, Submitted), SubmitError> {
+        // While the second is brought up, the first stays.
+        let _stays = self.inner.begin_loading(to);
+        let (loading, ledger) = self.inner.bring_up(to)?;
+        drop(ledger);
+        drop(loading);
+        let (_loading, mut ledger) = self.inner.bring_up(from)?;
+        let target = ledger.look(to).map(|live| live.instance.clone());
+        let source = ledger
+            .look(from)
+            .ok_or_else(|| SubmitError::NoSuchInstance(from.clone()))?;
+        let (sent, told) = decide(target.as_ref(), &source.instance)?;
+        let sent = match sent {
+            Some(record) => {
+                let records = ledger.go_on(to, vec![record.into()])?;
+                Some(self.inner.submitted(&mut ledger, Some(to), records))
+            }
+            None => None,
+        };
+        let records = ledger.go_on(from, vec![told.into()])?;
+        Ok((sent, self.inner.submitted(&mut ledger, Some(from), records)))
     }
 
     /// Writes to the state from outside of any instance, all at once.
@@ -95,7 +129,10 @@ impl Store {
         let record = Record::StateWritten(StateWritten { at, writes });
         let record = ledger.write_from_outside(record.into());
         let record = record.expect("a write from outside needs no instance");
-        Ok(self.inner.submitted(&mut ledger, vec![record]).position)
+        Ok(self
+            .inner
+            .submitted(&mut ledger, None, vec![record])
+            .position)
     }
 }
 
@@ -309,18 +346,29 @@ impl Inner {
         }
     }
 
-    /// Wakes the writer, if it sleeps on.
-    fn submitted(&self, ledger: &mut Ledger, records: Vec<Arc<Record>>) -> Submitted {
+    /// Wakes the writer, if it sleeps on, and tells those who listen.
+    fn submitted(
+        &self,
+        ledger: &mut Ledger,
+        id: Option<&InstanceId>,
+        records: Vec<Arc<Record>>,
+    ) -> Submitted {
         if ledger.waiting_since.is_none() {
             ledger.waiting_since = Some(Instant::now());
             self.work.notify_one();
         } else if ledger.undurable_bytes >= self.options.commit_bytes {
             self.work.notify_one();
         }
-        Submitted {
+        let submitted = Submitted {
             position: ledger.submitted,
             records,
+        };
+        if let Some(id) = id {
+            for listener in self.listeners().iter() {
+                listener(id, &submitted);
+            }
         }
+        submitted
     }
 }
 

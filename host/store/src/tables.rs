@@ -7,16 +7,19 @@
 //! table      key                               value
 //! ---------  --------------------------------  ----------------------------------------------
 //! header     namespace u32                     magic 8 bytes | format u32 LE | name, UTF-8
-//! gathered   namespace u32                     position u64: all up to it is out of the log
+//! gathered   namespace u32                     position (*): all up to it is out of the log
 //! log        namespace u32, position u64       record
-//! history    namespace u32, owner u64,         position u64 LE | record
+//! history    namespace u32, owner u64,         position u64 LE | record (*)
 //!            index u64
-//! instances  namespace u32, id str             summary (postcard, see `summary`)
-//! state      namespace u32, key str            version, expiry, value (postcard)
+//! instances  namespace u32, id str             summary (*), see `summary`
+//! state      namespace u32, key str            version, expiry, value (*)
 //! payloads   namespace u32, digest 32 bytes    JSON text
-//! modules    namespace u32, digest 32 bytes    JSON of the module's description
+//! modules    namespace u32, digest 32 bytes    JSON of the module's description (*)
 //! blobs      namespace u32, digest 32 bytes    uploaded modules and the components made of them
-//! bindings   namespace u32, role u8, name str  digest 32 bytes
+//! bindings   namespace u32, role u8, name str  digest 32 bytes (*)
+//!
+//! (*) followed by the CRC-32 of what stands before, u32 LE. Plain data in postcard's encoding.
+//!     Records bring their own; payloads and blobs are checked by their digest.
 //! ```
 //!
 //! A record is written as `wfhost_core::codec` draws it. It appears in the log first, whose key
@@ -38,7 +41,7 @@
 
 use redb::TableDefinition;
 use serde::{Deserialize, Serialize};
-use wfhost_core::{Json, Role, Timestamp};
+use wfhost_core::{Json, Position, Role, Timestamp};
 
 use crate::error::Fault;
 
@@ -55,7 +58,7 @@ const MAGIC: [u8; 8] = *b"wfhost\r\n";
 const NAMESPACE_NAME: &str = "default";
 
 pub(crate) const HEADER: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("header");
-pub(crate) const GATHERED: TableDefinition<'_, u32, u64> = TableDefinition::new("gathered");
+pub(crate) const GATHERED: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("gathered");
 pub(crate) const LOG: TableDefinition<'_, (u32, u64), &[u8]> = TableDefinition::new("log");
 pub(crate) const HISTORY: TableDefinition<'_, (u32, u64, u64), &[u8]> =
     TableDefinition::new("history");
@@ -68,7 +71,7 @@ pub(crate) const MODULES: TableDefinition<'_, (u32, &[u8; 32]), &[u8]> =
     TableDefinition::new("modules");
 pub(crate) const BLOBS: TableDefinition<'_, (u32, &[u8; 32]), &[u8]> =
     TableDefinition::new("blobs");
-pub(crate) const BINDINGS: TableDefinition<'_, (u32, u8, &str), &[u8; 32]> =
+pub(crate) const BINDINGS: TableDefinition<'_, (u32, u8, &str), &[u8]> =
     TableDefinition::new("bindings");
 
 /// A header, as it was read.
@@ -108,7 +111,10 @@ pub(crate) fn create(transaction: &redb::WriteTransaction) -> Result<(), Fault> 
     transaction
         .open_table(HEADER)?
         .insert(NAMESPACE, header.as_slice())?;
-    transaction.open_table(GATHERED)?.insert(NAMESPACE, 0)?;
+    let gathered = write_row(&Position::default());
+    transaction
+        .open_table(GATHERED)?
+        .insert(NAMESPACE, gathered.as_slice())?;
     transaction.open_table(LOG)?;
     transaction.open_table(HISTORY)?;
     transaction.open_table(INSTANCES)?;
@@ -132,29 +138,47 @@ pub(crate) struct StateRow {
 
 /// Writes a row that is plain data.
 pub(crate) fn write_row(row: &impl Serialize) -> Vec<u8> {
-    postcard::to_allocvec(row).expect("rows are plain data")
+    checked(postcard::to_allocvec(row).expect("rows are plain data"))
 }
 
 /// Reads a row that is plain data.
-pub(crate) fn read_row<'a, T: Deserialize<'a>>(table: &str, bytes: &'a [u8]) -> Result<T, Fault> {
-    postcard::from_bytes(bytes)
+pub(crate) fn read_row<'a, T: Deserialize<'a>>(table: &str, row: &'a [u8]) -> Result<T, Fault> {
+    postcard::from_bytes(verified(table, row)?)
         .map_err(|error| Fault::Damaged(format!("a row of `{table}` does not read: {error}")))
 }
 
 /// A row of `history`.
 pub(crate) fn history_row(position: u64, record: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(8 + record.len());
+    let mut bytes = Vec::with_capacity(8 + record.len() + 4);
     bytes.extend(position.to_le_bytes());
     bytes.extend(record);
-    bytes
+    checked(bytes)
 }
 
 /// The position and the record of a row of `history`.
-pub(crate) fn read_history_row(bytes: &[u8]) -> Result<(u64, &[u8]), Fault> {
-    let (position, record) = bytes
+pub(crate) fn read_history_row(row: &[u8]) -> Result<(u64, &[u8]), Fault> {
+    let (position, record) = verified("history", row)?
         .split_first_chunk::<8>()
-        .ok_or_else(|| Fault::Damaged("a row of `history` is cut off".into()))?;
+        .ok_or_else(|| damaged("history"))?;
     Ok((u64::from_le_bytes(*position), record))
+}
+
+/// Puts the checksum behind a row.
+pub(crate) fn checked(mut row: Vec<u8>) -> Vec<u8> {
+    row.extend(crc32fast::hash(&row).to_le_bytes());
+    row
+}
+
+/// A row without its checksum, which fits.
+pub(crate) fn verified<'a>(table: &str, row: &'a [u8]) -> Result<&'a [u8], Fault> {
+    match row.split_last_chunk::<4>() {
+        Some((row, checksum)) if crc32fast::hash(row) == u32::from_le_bytes(*checksum) => Ok(row),
+        _ => Err(damaged(table)),
+    }
+}
+
+fn damaged(table: &str) -> Fault {
+    Fault::Damaged(format!("the checksum of a row of `{table}` does not fit"))
 }
 
 /// A role as it stands in a key.

@@ -55,6 +55,7 @@ fn started(id: &str) -> Started {
         workflow: "Order".parse().unwrap(),
         module: Digest::of(b"module"),
         contract: "0.1.0".into(),
+        features: 1,
         seed: 1,
         input: json("{}"),
         parent: None,

@@ -6,13 +6,15 @@ mod workflows;
 use activities::{echo, fail, flaky_until, panic_activity, take_one};
 use workflows::{
     buy_last, calls_unknown, cancels, cleans_up, continues, counter, deterministic, fails, fan_out,
-    loops_forever, panics, parent, race, retries, steps, sum, takes_updates,
+    loops_forever, panics, parent, race, raises, rerolls, retries, steps, sum, takes_updates,
+    waits_for_missing,
 };
 
 wfhost_sdk::export!(
     workflows: [
         buy_last, calls_unknown, cancels, cleans_up, continues, counter, deterministic, fails,
-        fan_out, loops_forever, panics, parent, race, retries, steps, sum, takes_updates,
+        fan_out, loops_forever, panics, parent, race, raises, rerolls, retries, steps, sum, takes_updates,
+        waits_for_missing,
     ],
     activities: [echo, fail, flaky_until, panic_activity, take_one],
 );

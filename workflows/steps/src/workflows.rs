@@ -271,3 +271,55 @@ pub(crate) async fn takes_updates(ctx: Context) -> Result<i64> {
     ctx.until(|| sum.get() >= 10).await?;
     Ok(sum.get())
 }
+
+/// Calls an activity that no module offers, and waits for the event `go` meanwhile.
+#[workflow(name = "WaitsForMissing")]
+pub(crate) async fn waits_for_missing(ctx: Context) -> Result<(Value, Value)> {
+    let (found, event) = join!(
+        ctx.activity::<Value>("Missing", &json!({})),
+        ctx.event::<Value>("go"),
+    );
+    Ok((found?, event?))
+}
+
+/// The input of [`rerolls`].
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Rerolls {
+    left: u32,
+    #[serde(default)]
+    rolls: Vec<u64>,
+}
+
+/// Draws one random number in each of so many generations, each on the newest module, and returns
+/// them.
+#[workflow(name = "Rerolls")]
+pub(crate) async fn rerolls(ctx: Context, mut input: Rerolls) -> Result<Vec<u64>> {
+    ctx.event::<Value>("next").await?;
+    input.rolls.push(ctx.random());
+    input.left -= 1;
+    if input.left == 0 {
+        return Ok(input.rolls);
+    }
+    Err(ctx.continue_as_new(&input)?.on_current_module().into())
+}
+
+/// The input of [`raises`].
+#[derive(Deserialize)]
+pub(crate) struct Raises {
+    instance: String,
+    events: Vec<Value>,
+}
+
+/// Raises events `number` to another instance, and returns what came of each.
+#[workflow(name = "Raises")]
+pub(crate) async fn raises(ctx: Context, input: Raises) -> Result<Vec<String>> {
+    let mut outcomes = Vec::new();
+    for event in &input.events {
+        let raised = ctx.raise_event(&input.instance, "number", event).await;
+        outcomes.push(match raised {
+            Ok(()) => "sent".to_owned(),
+            Err(failure) => failure.kind().to_owned(),
+        });
+    }
+    Ok(outcomes)
+}

@@ -85,7 +85,7 @@ pub(super) struct Modules {
 impl List {
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let host = self.db.open_existing()?;
-        let rows = host.list()?;
+        let rows = host.list().await?;
         if !self.json && !rows.is_empty() {
             print(&format!(
                 "{:<24} {:<10} {:>6}  {:<24}  WORKFLOW",
@@ -119,7 +119,7 @@ impl List {
 impl Show {
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let host = self.db.open_existing()?;
-        let instance = host.instance(&self.id)?;
+        let instance = host.instance(&self.id).await?;
         if self.json {
             print(&view::instance(&instance).to_string())?;
         } else {

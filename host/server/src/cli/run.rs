@@ -9,11 +9,12 @@ use clap::Args;
 use tokio::sync::mpsc::UnboundedReceiver;
 use wfhost_core::record::{Record, StateWrite};
 use wfhost_core::{Instance, InstanceId, Json, Name, Status};
+use wfhost_store::Summary;
 
 use super::{Db, Exit, Failure, print, say, text};
 use crate::engine::Observed;
 use crate::error::Error;
-use crate::host::{Host, Options, Settled, Upload};
+use crate::host::{Checked, Host, Options, Settled, Upload};
 use crate::narrate::{Narrator, Told};
 use crate::start::{self, StartRequest};
 use crate::view;
@@ -99,66 +100,88 @@ impl Run {
                 "nothing to run: give a PATH to start a workflow, or --id to go on with an instance",
             ));
         }
-        let uploads = self.paths.iter().map(|path| upload(path, self.quiet));
-        let uploads = uploads.collect::<Result<Vec<_>, _>>()?;
-        let host = if uploads.is_empty() {
-            Host::open_existing(&self.db.db, Options::default())?
+        let host = if self.paths.is_empty() {
+            (Host::open_existing(&self.db.db, Options::default())?, None)
         } else {
-            Host::open_checked(&self.db.db, Options::default(), &uploads).await?
+            let uploads = self.paths.iter().map(|path| upload(path, self.quiet));
+            let uploads = uploads.collect::<Result<Vec<_>, _>>()?;
+            let options = Options::default();
+            let checked = Host::check(uploads, &options)?;
+            if !self.db.db.exists() {
+                // It will be a new instance: a wrong call must not leave a new file behind.
+                self.choose(&workflows(&checked), &[])?;
+            }
+            (
+                Host::open_for(&self.db.db, &checked, options)?,
+                Some(checked),
+            )
         };
-        let result = self.on(&host, uploads, input, state).await;
+        let (host, checked) = host;
+        let id = self.id.clone().unwrap_or_else(start::random_id);
+        let result = tokio::select! {
+            result = self.on(&host, checked, &id, input, state) => result,
+            () = interrupted() => Ok(Exit::Interrupted),
+        };
         host.close().await?;
+        if let Ok(Exit::Interrupted) = result {
+            say(format_args!(
+                "interrupted; the instance stays as it is, go on with: {}",
+                self.go_on(&id)
+            ));
+        }
         result
     }
 
     async fn on(
         &self,
         host: &Host,
-        uploads: Vec<Upload>,
+        checked: Option<Checked>,
+        id: &InstanceId,
         input: Option<Json>,
         state: Vec<StateWrite>,
     ) -> Result<Exit, Failure> {
-        let offered = if uploads.is_empty() {
-            host.workflows()?
-        } else {
-            let deployment = host.deploy(uploads).await?;
-            deployment
-                .modules
-                .iter()
-                .flat_map(|it| &it.workflows)
-                .map(|it| it.name.clone())
-                .collect()
-        };
-        let seen = host.observe();
-        let id = self.id.clone().unwrap_or_else(start::random_id);
         let mut show = Show {
             root: id.clone(),
+            go_on: self.go_on(id),
             json: self.json,
             quiet: self.quiet,
             narrators: HashMap::new(),
         };
-        self.mention_others(host, &id)?;
-        if host.has_instance(&id)? {
-            let instance = host.instance(&id)?;
+        let seen = host.observe();
+        self.mention_others(host, id).await?;
+        if host.has_instance(id).await? {
+            let instance = host.instance(id).await?;
             self.check_same(&instance, input.as_ref())?;
-            show.prime(host, &id)?;
+            self.deploy(host, checked).await?;
+            show.prime(host, id).await?;
             if instance.status().has_ended() {
                 return show.end(&instance, None);
+            }
+            if !state.is_empty() {
+                show.line(format_args!(
+                    "--state is for a new instance; it is left out"
+                ));
             }
             show.line(format_args!(
                 "Going on with workflow {id} after {} turns",
                 instance.turns()
             ));
-            host.drive(&id)?;
+            host.drive(id)?;
         } else {
             if self.paths.is_empty() && self.workflow.is_none() && self.input.is_none() {
-                return Err(Error::NoSuchInstance { id }.into());
+                return Err(Error::NoSuchInstance { id: id.clone() }.into());
             }
-            let workflow = self.choose(&offered)?;
+            let workflow = match &checked {
+                Some(checked) => self.choose(&workflows(checked), &host.workflows()?)?,
+                None => self.choose(&host.workflows()?, &[])?,
+            };
+            self.deploy(host, checked).await?;
+            let input = input.unwrap_or_else(Json::null);
             if !state.is_empty() {
+                // The state is written before the start, so a refusal must come before that.
+                host.check_input(&workflow, &input).await?;
                 host.write_state(state).await?;
             }
-            let input = input.unwrap_or_else(Json::null);
             let request = StartRequest {
                 workflow,
                 input,
@@ -167,10 +190,17 @@ impl Run {
             };
             host.begin(request).await?;
         }
-        self.follow(host, &id, seen, show).await
+        self.follow(host, id, seen, show).await
     }
 
-    /// Shows what happens until the instance settles or somebody interrupts.
+    async fn deploy(&self, host: &Host, checked: Option<Checked>) -> Result<(), Failure> {
+        if let Some(checked) = checked {
+            host.deploy_checked(checked).await?;
+        }
+        Ok(())
+    }
+
+    /// Shows what happens until the instance settles.
     async fn follow(
         &self,
         host: &Host,
@@ -180,19 +210,11 @@ impl Run {
     ) -> Result<Exit, Failure> {
         let begun = Instant::now();
         let mut settled = std::pin::pin!(host.wait(id));
-        let mut interrupted = std::pin::pin!(interrupted());
         let Settled { instance } = loop {
             tokio::select! {
                 biased;
                 Some(observed) = seen.recv() => show.observed(&observed)?,
                 settled = &mut settled => break settled?,
-                () = &mut interrupted => {
-                    say(format_args!(
-                        "interrupted; the instance stays as it is, go on with: wfhost run --id {id}{}",
-                        self.db_hint()
-                    ));
-                    return Ok(Exit::Interrupted);
-                }
             }
         };
         // What led to its end became durable with it.
@@ -202,25 +224,34 @@ impl Run {
         show.end(&instance, Some(begun))
     }
 
-    fn choose(&self, offered: &[Name]) -> Result<Name, Failure> {
-        let list = || {
-            offered
+    /// The workflow to start: the one that is named, of those `known`, or the only one `offered`.
+    fn choose(&self, offered: &[Name], known: &[Name]) -> Result<Name, Failure> {
+        if let Some(wanted) = &self.workflow {
+            let found = offered
                 .iter()
-                .map(Name::as_str)
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        match (&self.workflow, offered) {
-            (Some(wanted), _) => wanted
-                .parse()
-                .map_err(|error| Failure::usage(format!("{error}"))),
-            (None, [only]) => Ok(only.clone()),
-            (None, []) => Err(Failure::usage(
+                .chain(known)
+                .find(|name| name.as_str() == wanted);
+            return found.cloned().ok_or_else(|| {
+                let known = offered.iter().chain(known).cloned().collect();
+                Error::NoSuchWorkflow {
+                    name: wanted.clone(),
+                    known,
+                }
+                .into()
+            });
+        }
+        match offered {
+            [only] => Ok(only.clone()),
+            [] => Err(Failure::usage(
                 "the modules have no workflow; give one that has",
             )),
-            (None, _) => Err(Failure::usage(format!(
+            _ => Err(Failure::usage(format!(
                 "which workflow? say --workflow with one of: {}",
-                list()
+                offered
+                    .iter()
+                    .map(Name::as_str)
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ))),
         }
     }
@@ -247,45 +278,58 @@ impl Run {
         Ok(())
     }
 
-    fn mention_others(&self, host: &Host, id: &InstanceId) -> Result<(), Failure> {
-        let ours = tree(host, id)?;
-        let others = host
-            .unfinished()?
-            .iter()
-            .filter(|other| !ours.contains(other))
-            .count();
+    async fn mention_others(&self, host: &Host, id: &InstanceId) -> Result<(), Failure> {
+        let rows = host.list().await?;
+        let ours = tree(&rows, id);
+        let unfinished = rows.iter().filter(|row| !row.status.has_ended());
+        let others = unfinished.filter(|row| !ours.contains(&row.id)).count();
         if others > 0 && !self.quiet {
             let (are, s) = if others == 1 {
                 ("is", "")
             } else {
                 ("are", "s")
             };
+            let list = self.with_db("wfhost list".into());
             say(format_args!(
-                "there {are} {others} other unfinished instance{s}, left as {are}; see wfhost list{}",
-                self.db_hint()
+                "there {are} {others} other unfinished instance{s}, left as {are}; see: {list}"
             ));
         }
         Ok(())
     }
 
-    fn db_hint(&self) -> String {
+    /// The command that goes on with an instance.
+    fn go_on(&self, id: &InstanceId) -> String {
+        self.with_db(format!("wfhost run --id {id}"))
+    }
+
+    fn with_db(&self, command: String) -> String {
         if self.db.db == Path::new("wfhost.redb") {
-            return String::new();
+            return command;
         }
-        format!(" --db {}", self.db.db.display())
+        format!("{command} --db {}", self.db.db.display())
     }
 }
 
-/// An instance and all that descend from it.
-fn tree(host: &Host, root: &InstanceId) -> Result<Vec<InstanceId>, Error> {
+/// The workflows that modules offer.
+fn workflows(checked: &Checked) -> Vec<Name> {
+    let definitions = checked.modules().flat_map(|module| &module.workflows);
+    definitions.map(|it| it.name.clone()).collect()
+}
+
+/// An instance and all that descend from it and answer to it.
+fn tree(rows: &[Summary], root: &InstanceId) -> Vec<InstanceId> {
     let mut tree = vec![root.clone()];
     // Children start after their parents.
-    for row in host.list()? {
-        if row.parent.is_some_and(|parent| tree.contains(&parent)) {
-            tree.push(row.id);
+    for row in rows {
+        if row
+            .parent
+            .as_ref()
+            .is_some_and(|parent| tree.contains(parent))
+        {
+            tree.push(row.id.clone());
         }
     }
-    Ok(tree)
+    tree
 }
 
 /// Ctrl-C or a request to terminate. A second Ctrl-C leaves at once.
@@ -340,6 +384,8 @@ fn read_state(text: &str) -> Result<StateWrite, Failure> {
 /// Shows a run.
 struct Show {
     root: InstanceId,
+    /// The command that goes on with it.
+    go_on: String,
     json: bool,
     quiet: bool,
     narrators: HashMap<InstanceId, Narrator>,
@@ -347,8 +393,8 @@ struct Show {
 
 impl Show {
     /// Takes in what was shown before.
-    fn prime(&mut self, host: &Host, root: &InstanceId) -> Result<(), Failure> {
-        for id in tree(host, root)? {
+    async fn prime(&mut self, host: &Host, root: &InstanceId) -> Result<(), Failure> {
+        for id in tree(&host.list().await?, root) {
             let mut narrator = Narrator::default();
             host.history(&id, |record| {
                 narrator.next(&record)?;
@@ -361,6 +407,9 @@ impl Show {
 
     fn observed(&mut self, observed: &Observed) -> Result<(), Failure> {
         let Observed { id, record } = observed;
+        if !self.narrators.contains_key(id) && !self.is_new_of_ours(id, record) {
+            return Ok(());
+        }
         let narrator = self.narrators.entry(id.clone()).or_default();
         let told = narrator.next(record)?;
         if self.json {
@@ -388,6 +437,15 @@ impl Show {
         Ok(())
     }
 
+    /// Whether this is the start of the instance that is shown, or of one that it started.
+    fn is_new_of_ours(&self, id: &InstanceId, record: &Record) -> bool {
+        let Record::Started(started) = record else {
+            return false;
+        };
+        let parent = started.parent.as_ref();
+        id == &self.root || parent.is_some_and(|it| self.narrators.contains_key(&it.id))
+    }
+
     fn end(&self, instance: &Instance, begun: Option<Instant>) -> Result<Exit, Failure> {
         let id = &instance.started().id;
         let took = begun.map_or_else(
@@ -408,7 +466,8 @@ impl Show {
         if let Some(reason) = instance.stall() {
             say(format_args!("the instance `{id}` is stalled: {reason}"));
             say(format_args!(
-                "it is kept; once that is mended, go on with: wfhost run --id {id}"
+                "it is kept; once that is mended, go on with: {}",
+                self.go_on
             ));
         }
         if let Some(failure) = instance.failure() {

@@ -158,7 +158,14 @@ fn other(record: &Record, activity: &str) -> String {
                 started.task, started.number
             )
         }
+        Record::AttemptStopped(stopped) => {
+            format!(
+                "task {}: {activity}, attempt {}, stopped with the host",
+                stopped.task, stopped.number
+            )
+        }
         Record::Stalled(stalled) => format!("stalled: {}", stalled.reason),
+        Record::Unstalled(unstalled) => format!("task {}: tried again", unstalled.task),
         Record::Ended(ended) => match &ended.how {
             EndedHow::Terminated { reason } => with_reason("terminated", reason),
         },

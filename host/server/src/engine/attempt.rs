@@ -6,7 +6,7 @@
 //! thread of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+
 use std::time::Duration;
 
 use wfhost_core::decide::{self, AttemptEnd, AttemptFence, Refused};
@@ -18,7 +18,7 @@ use wfhost_store::SubmitError;
 
 use super::reserve::{CONFLICTS_MAX, Claim};
 use super::slot::{Slot, UnderWay};
-use super::{Engine, now};
+use super::{Engine, Job, now};
 
 /// After so many deaths of the host in one attempt it is not started again.
 const DEATHS_MAX: u32 = 3;
@@ -28,7 +28,9 @@ struct Open {
     name: Name,
     input: Json,
     at_most_once: bool,
+    /// How often it was started before, and how often the host died in it.
     starts: u32,
+    deaths: u32,
     deadline: Option<Timestamp>,
 }
 
@@ -38,7 +40,9 @@ enum Ran {
     Ended(Box<AttemptEnd>, ReadSet),
     /// What it read has changed.
     Conflict(Claim),
-    /// It was told to stop, or the store failed: nothing is to be submitted.
+    /// It was told to stop, and did: its task is closed, or the host is.
+    Stopped,
+    /// The store failed.
     Dropped,
 }
 
@@ -55,16 +59,30 @@ impl Engine {
         };
         let module = match self.store.binding(Role::Activity, &open.name) {
             Ok(Some(module)) => module,
-            Ok(None) => {
-                let activity = open.name;
-                return self.stall(slot, StallReason::ActivityMissing { activity });
-            }
+            Ok(None) => return self.missing(slot, under_way, open.name),
             Err(error) => return self.note(Err(SubmitError::Store(error))),
         };
         match self.module(module) {
-            Err(message) => self.stall(slot, StallReason::ModuleUnusable { message }),
+            Err(message) => {
+                let reason = StallReason::ModuleUnusable { message };
+                self.stall(slot, Some(fence.task), reason);
+            }
             Ok(module) if module.contained() => self.contained(slot, &under_way, &open, &module),
             Ok(module) => self.effectful(slot, under_way, open, module),
+        }
+    }
+
+    /// A deployment may bring the activity just now: it retries what is stalled already, and what is
+    /// not yet looks again here.
+    fn missing(self: &Arc<Self>, slot: &Arc<Slot>, under_way: UnderWay, activity: Name) {
+        let fence = under_way.fence;
+        drop(under_way);
+        let reason = StallReason::ActivityMissing {
+            activity: activity.clone(),
+        };
+        self.stall(slot, Some(fence.task), reason);
+        if let Ok(Some(_)) = self.store.binding(Role::Activity, &activity) {
+            self.push(Job::Attempt(Arc::clone(slot), fence));
         }
     }
 
@@ -78,7 +96,7 @@ impl Engine {
         let mut reservation = None;
         for conflicts in 1.. {
             let claim = match self.run(slot, under_way, open, module) {
-                Ran::Dropped => return,
+                Ran::Dropped | Ran::Stopped => return,
                 Ran::Conflict(claim) => claim,
                 Ran::Ended(end, reads) => {
                     let claim = Claim::new(&reads, &end.writes);
@@ -115,12 +133,12 @@ impl Engine {
         module: Module,
     ) {
         let fence = under_way.fence;
-        if open.starts >= DEATHS_MAX {
+        if open.deaths >= DEATHS_MAX {
             let reason = StallReason::HostDeaths {
                 activity: open.name,
                 task: fence.task,
             };
-            return self.stall(slot, reason);
+            return self.stall(slot, Some(fence.task), reason);
         }
         if open.starts > 0 && open.at_most_once {
             let failure = Failure::last(
@@ -144,8 +162,12 @@ impl Engine {
         let runtime = self.runtime.clone();
         self.gate.when_durable(position, move |durable| {
             runtime.spawn_blocking(move || {
-                if durable == Ok(()) && !engine.stopping() {
-                    engine.run_effectful(&slot, &under_way, &open, &module);
+                let started = durable == Ok(()) && engine.begin_effect();
+                if started {
+                    engine.guarded(|| engine.run_effectful(&slot, &under_way, &open, &module));
+                    engine.end_effect();
+                } else {
+                    engine.stopped(&slot, under_way.fence, false);
                 }
                 drop(under_way);
                 engine.done(&slot);
@@ -164,12 +186,36 @@ impl Engine {
         let started_at = now();
         match self.run(slot, under_way, open, module) {
             Ran::Dropped => {}
+            Ran::Stopped => self.stopped(slot, under_way.fence, true),
             Ran::Ended(end, reads) => self.end_effectful(slot, under_way.fence, *end, &reads),
             Ran::Conflict(_) => {
                 let end = ended(module, started_at, Err(conflict()));
                 self.end_effectful(slot, under_way.fence, end, &ReadSet::default());
             }
         }
+    }
+
+    /// Counts an attempt that reaches the outside; not any more once the host is being closed.
+    fn begin_effect(&self) -> bool {
+        let mut effects = super::lock(&self.effects);
+        if self.stopping() {
+            return false;
+        }
+        *effects += 1;
+        true
+    }
+
+    fn end_effect(&self) {
+        *super::lock(&self.effects) -= 1;
+        self.effects_done.notify_all();
+    }
+
+    /// The host was closed, which is no death in the attempt. If its task is closed, it is refused.
+    fn stopped(self: &Arc<Self>, slot: &Arc<Slot>, fence: AttemptFence, begun: bool) {
+        let stopped = self.submit(slot, &ReadSet::default(), |instance| {
+            Ok(vec![decide::stop_attempt(instance, fence, begun, now())?])
+        });
+        self.note(stopped.map(drop));
     }
 
     /// An effectful attempt is never run again silently: a conflict is its failure.
@@ -229,9 +275,10 @@ impl Engine {
             self.lose();
             return Ran::Dropped;
         }
-        // Its task is closed, or the host stops: nobody waits for what it did.
-        if stop.load(Ordering::Acquire) {
-            return Ran::Dropped;
+        // One that came to its end although it was told to stop is submitted all the same: what
+        // it did is done, and if nobody waits for it that is refused.
+        if ran.stopped {
+            return Ran::Stopped;
         }
         if ran.state_changed {
             return Ran::Conflict(Claim::of(&ran.state));
@@ -255,12 +302,14 @@ impl Open {
                 input,
                 options,
                 starts,
+                stops,
                 ..
             } => Some(Self {
                 name: name.clone(),
                 input: input.clone(),
                 at_most_once: options.at_most_once,
                 starts: *starts,
+                deaths: starts.saturating_sub(*stops),
                 deadline: decide::attempt_deadline(task, now()),
             }),
             _ => None,

@@ -4,8 +4,9 @@
 //! a turn, an open activity is an attempt, an open timer is a time to wake. So going on after a
 //! restart needs no code of its own: [`Engine::drive`] looks at the fold, as every submission does.
 //!
-//! Workers are plain threads, since guests are plain calls. Only effectful attempts, which may wait
-//! for the outside, run on threads of their own.
+//! Workers are plain threads, since guests are plain calls; one of them takes no attempts, so that
+//! slow ones stop nobody else. Effectful attempts, which may wait for the outside, run on threads
+//! of their own.
 
 mod attempt;
 mod gate;
@@ -16,12 +17,12 @@ mod slot;
 mod timers;
 mod turn;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 use wfhost_core::decide::{self, AttemptFence, Refused};
@@ -31,16 +32,15 @@ use wfhost_core::{
     Digest, Instance, InstanceId, Position, Status, Task, TaskId, TaskState, Timestamp,
 };
 use wfhost_sandbox::{Module, Sandbox};
-use wfhost_store::{Store, SubmitError};
+use wfhost_store::{Store, SubmitError, Submitted};
 
 use crate::error::Error;
 use gate::{Gate, Lost};
-use queue::Queue;
+use queue::{Queue, Takes};
 use reserve::Reservations;
 use slot::Slot;
 use timers::Timers;
 use turn::Begun;
-pub(crate) use turn::{Replay, Stray};
 
 /// One record that has become durable, for those who watch.
 #[derive(Debug, Clone)]
@@ -50,6 +50,9 @@ pub struct Observed {
     /// What happened.
     pub record: Arc<Record>,
 }
+
+/// How long closing waits for effectful attempts that were told to stop.
+const STOP_MAX: Duration = Duration::from_millis(500);
 
 /// Work for one instance.
 enum Job {
@@ -78,15 +81,23 @@ pub(crate) struct Engine {
     pub(crate) sandbox: Sandbox,
     modules: Mutex<HashMap<Digest, Arc<Mutex<Option<Module>>>>>,
     slots: Mutex<HashMap<InstanceId, Arc<Slot>>>,
+    /// Slots that hold a guest, the longest first.
+    warm: Mutex<VecDeque<Weak<Slot>>>,
+    guests_warm_max: usize,
     queue: Queue<Job>,
     timers: Timers<Job>,
-    gate: Gate,
+    gate: Arc<Gate>,
     reservations: Reservations,
-    observers: RwLock<Vec<mpsc::UnboundedSender<Observed>>>,
+    observers: Observers,
     runtime: tokio::runtime::Handle,
-    guests_warm_max: usize,
+    /// Effectful attempts under way.
+    effects: Mutex<usize>,
+    effects_done: Condvar,
     stopping: AtomicBool,
+    lost: AtomicBool,
 }
+
+type Observers = Arc<RwLock<Vec<mpsc::UnboundedSender<Observed>>>>;
 
 /// The engine with its threads.
 pub(crate) struct Running {
@@ -96,36 +107,32 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts the workers, one a core, in the current tokio runtime.
+    /// Starts the workers, one a core and a spare, in the current tokio runtime.
     pub(crate) fn start(store: Arc<Store>, sandbox: Sandbox, guests_warm_max: usize) -> Self {
         let engine = Arc::new(Engine {
-            gate: Gate::new(store.durable()),
+            gate: Arc::new(Gate::new(store.durable())),
             store,
             sandbox,
             modules: Mutex::default(),
             slots: Mutex::default(),
+            warm: Mutex::default(),
+            guests_warm_max,
             queue: Queue::new(),
             timers: Timers::new(),
             reservations: Reservations::default(),
-            observers: RwLock::default(),
+            observers: Observers::default(),
             runtime: tokio::runtime::Handle::current(),
-            guests_warm_max,
+            effects: Mutex::new(0),
+            effects_done: Condvar::new(),
             stopping: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
         });
-        let gate = Arc::downgrade(&engine);
-        engine.store.on_durable(Box::new(move |durable| {
-            if let Some(engine) = gate.upgrade() {
-                match durable {
-                    Ok(position) => engine.gate.open(position),
-                    Err(_) => engine.lose(),
-                }
-            }
-        }));
-        // At least two, so that a guest that takes its time does not stop everyone else.
-        let cores = std::thread::available_parallelism()
-            .map_or(2, NonZeroUsize::get)
-            .max(2);
-        let workers = (0..cores).map(|number| worker(&engine, number)).collect();
+        engine.listen();
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let mut workers: Vec<_> = (0..cores)
+            .map(|number| worker(&engine, number, Takes::All))
+            .collect();
+        workers.push(worker(&engine, cores, Takes::Short));
         let clock = Arc::clone(&engine);
         let clockwork = tokio::spawn(async move {
             clock.timers.run(now, |job| clock.push(job)).await;
@@ -137,34 +144,40 @@ impl Running {
         }
     }
 
-    /// Lets turns and contained attempts that run come to their end, and stops. Effectful attempts
-    /// are told to stop; they run again when somebody drives their instance again.
+    /// Lets turns that run come to their end, stops attempts, and lets the workers go. What was
+    /// stopped runs again when somebody drives its instance again.
     pub(crate) fn stop(self) {
-        self.engine.stopping.store(true, Ordering::Release);
+        let engine = self.engine;
+        engine.stopping.store(true, Ordering::Release);
         self.clockwork.abort();
-        self.engine.queue.close();
-        for slot in self.engine.slots().values() {
+        drop(engine.queue.close());
+        for slot in engine.slots().values() {
             slot.stop_attempts(|_| true);
         }
         for worker in self.workers {
             // A worker that panicked has said so on stderr.
             let _ = worker.join();
         }
-        self.engine.slots().clear();
+        // A call to the outside may not heed its flag; it is cut off then, as by a death.
+        let until = Instant::now() + STOP_MAX;
+        let mut effects = lock(&engine.effects);
+        while *effects > 0 && Instant::now() < until {
+            let left = until.saturating_duration_since(Instant::now());
+            let waited = engine.effects_done.wait_timeout(effects, left);
+            effects = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(effects);
+        engine.slots().clear();
     }
 }
 
-fn worker(engine: &Arc<Engine>, number: usize) -> std::thread::JoinHandle<()> {
+fn worker(engine: &Arc<Engine>, number: usize, takes: Takes) -> std::thread::JoinHandle<()> {
     let engine = Arc::clone(engine);
     std::thread::Builder::new()
         .name(format!("wfhost-worker-{number}"))
         .spawn(move || {
-            while let Some(job) = engine.queue.pop() {
-                // A panic here is a bug of the host. It has been printed; nobody must wait for
-                // what this thread was going to do.
-                if catch_unwind(AssertUnwindSafe(|| engine.work(job))).is_err() {
-                    engine.lose();
-                }
+            while let Some(job) = engine.queue.pop(takes) {
+                engine.guarded(|| engine.work(job));
             }
         })
         .expect("the system can start a thread")
@@ -175,24 +188,53 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_system(SystemTime::now())
 }
 
+/// What the host asks of the engine.
 impl Engine {
     /// Drives an instance from here on: does what is due now and what becomes due.
     pub(crate) fn drive(self: &Arc<Self>, id: &InstanceId) -> Result<(), Error> {
         let slot = self.slot(id);
-        if slot.is_driven() {
+        // Before looking: what comes in after the look finds it driven.
+        if slot.set_driven() {
             return Ok(());
         }
         let due = self
             .store
             .look(id, |instance| Due::of(instance, instance.tasks().keys()))?;
-        let due = due.ok_or_else(|| Error::NoSuchInstance { id: id.clone() })?;
-        slot.set_driven();
-        self.pursue(&slot, due);
-        Ok(())
+        match due {
+            Some(due) => self.pursue(&slot, due),
+            None => slot.unset_driven(),
+        }
+        let found = slot.is_driven();
+        self.release(&slot);
+        if found {
+            Ok(())
+        } else {
+            Err(Error::NoSuchInstance { id: id.clone() })
+        }
     }
 
-    /// The end of an instance, or its stall once nothing else of it moves. Resolves when all that
-    /// led to it is durable.
+    /// Drives an instance because somebody asks for it, who is taken to have mended what can only
+    /// be mended outside.
+    pub(crate) fn resume(self: &Arc<Self>, id: &InstanceId) -> Result<(), Error> {
+        let died = |reason: &StallReason| matches!(reason, StallReason::HostDeaths { .. });
+        let stalled = self.store.look(id, |instance| {
+            let stalled = instance.stalled_tasks().iter();
+            stalled
+                .filter(|(_, reason)| died(reason))
+                .map(|(task, _)| *task)
+                .collect::<Vec<_>>()
+        })?;
+        for task in stalled.unwrap_or_default() {
+            self.note(
+                self.tell_instance(id, |it| decide::unstall(it, task, now()))
+                    .map(drop),
+            );
+        }
+        self.drive(id)
+    }
+
+    /// The end of an instance, or its stall once nothing of it is being done. Resolves when all
+    /// that led to it is durable.
     pub(crate) fn settled(
         self: &Arc<Self>,
         id: &InstanceId,
@@ -200,6 +242,10 @@ impl Engine {
         let (tell, told) = oneshot::channel();
         let slot = self.slot(id);
         slot.wait(tell);
+        // After the waiter is known: whoever loses it from here on finds it.
+        if self.lost.load(Ordering::Acquire) {
+            return Err(Error::Unknown);
+        }
         self.settle(&slot)?;
         Ok(told)
     }
@@ -207,23 +253,13 @@ impl Engine {
     /// Records as they become durable, of every instance that moves from now on.
     pub(crate) fn observe(&self) -> mpsc::UnboundedReceiver<Observed> {
         let (send, receive) = mpsc::unbounded_channel();
-        self.observers
+        let mut observers = self
+            .observers
             .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(send);
+            .unwrap_or_else(PoisonError::into_inner);
+        observers.retain(|observer| !observer.is_closed());
+        observers.push(send);
         receive
-    }
-
-    /// Submits what `decide` says and does what follows from it. The waiting is the caller's.
-    pub(crate) fn submit(
-        self: &Arc<Self>,
-        slot: &Arc<Slot>,
-        reads: &ReadSet,
-        decide: impl FnOnce(&Instance) -> Result<Vec<Record>, Refused>,
-    ) -> Result<Position, SubmitError> {
-        let submitted = self.store.submit_all(&slot.id, reads, decide)?;
-        self.follow(slot, submitted.position, &submitted.records);
-        Ok(submitted.position)
     }
 
     /// Submits one record that comes from outside.
@@ -233,9 +269,13 @@ impl Engine {
         decide: impl FnOnce(&Instance) -> Result<Record, Refused>,
     ) -> Result<Position, SubmitError> {
         let slot = self.slot(id);
-        self.submit(&slot, &ReadSet::default(), |instance| {
+        // Counts as work, so that those who wait are told if this was the end.
+        slot.begin_job();
+        let position = self.submit(&slot, &ReadSet::default(), |instance| {
             Ok(vec![decide(instance)?])
-        })
+        });
+        self.done(&slot);
+        position
     }
 
     /// The promise that a position is, or will be, durable.
@@ -282,14 +322,44 @@ impl Engine {
             .collect();
         for slot in driven {
             let due = self.store.look(&slot.id, |instance| {
-                let stalled = instance.status() == Status::Stalled;
-                stalled.then(|| Due::of(instance, instance.tasks().keys()))
+                Due::of(instance, instance.stalled_tasks().keys())
             })?;
-            if let Some(due) = due.flatten() {
+            if let Some(due) = due {
                 self.pursue(&slot, due);
             }
         }
         Ok(())
+    }
+}
+
+/// How work goes on.
+impl Engine {
+    /// What becomes durable leaves; what is submitted is shown once it is durable, in its order.
+    fn listen(self: &Arc<Self>) {
+        let engine = Arc::downgrade(self);
+        self.store.on_durable(Box::new(move |durable| {
+            if let Some(engine) = engine.upgrade() {
+                match durable {
+                    Ok(position) => engine.gate.open(position),
+                    Err(_) => engine.lose(),
+                }
+            }
+        }));
+        let (gate, observers) = (Arc::clone(&self.gate), Arc::clone(&self.observers));
+        self.store
+            .on_submit(move |id, submitted| tell(&gate, &observers, id, submitted));
+    }
+
+    /// Submits what `decide` says and does what follows from it.
+    fn submit(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        reads: &ReadSet,
+        decide: impl FnOnce(&Instance) -> Result<Vec<Record>, Refused>,
+    ) -> Result<Position, SubmitError> {
+        let submitted = self.store.submit_all(&slot.id, reads, decide)?;
+        self.follow(slot, &submitted.records);
+        Ok(submitted.position)
     }
 
     fn work(self: &Arc<Self>, job: Job) {
@@ -298,20 +368,26 @@ impl Engine {
             Job::Begin(begun) => self.begin(*begun),
             Job::Turn(slot) => self.turns(&slot),
             Job::Attempt(slot, fence) => self.attempt(&slot, fence),
-            Job::Fire(slot, task) => {
-                let fired = self.submit(&slot, &ReadSet::default(), |instance| {
-                    decide::fire_timer(instance, task, now()).map(|record| vec![record])
-                });
-                self.note(fired.map(drop));
-            }
+            Job::Fire(slot, task) => self.fire(&slot, task),
             Job::Other(slot, task) => self.other(&slot, task),
         }
         self.done(&slot);
     }
 
+    /// Runs something that should not panic. If it does, that is a bug of the host, which has been
+    /// printed: nobody must wait for what was going to be done.
+    fn guarded(&self, work: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            self.lose();
+        }
+    }
+
     fn push(&self, job: Job) {
         job.slot().begin_job();
-        self.queue.push(job);
+        let long = matches!(job, Job::Attempt(..));
+        if let Err(job) = self.queue.push(job, long) {
+            job.slot().end_job();
+        }
     }
 
     fn done(self: &Arc<Self>, slot: &Arc<Slot>) {
@@ -326,58 +402,46 @@ impl Engine {
         if slot.is_busy() {
             return Ok(());
         }
-        if slot.has_ended() {
-            self.slots().remove(&slot.id);
-        }
-        if !slot.is_awaited() {
-            return Ok(());
-        }
-        let status = self.store.look(&slot.id, Instance::status)?;
-        if status.is_some_and(|status| status.has_ended() || status == Status::Stalled) {
-            let position = self.store.submitted();
-            for waiter in slot.take_waiters() {
-                self.gate.when_durable(position, move |result| {
-                    // Nobody may wait any more.
-                    let _ = waiter.send(result);
-                });
+        if slot.is_awaited() {
+            let status = self.store.look(&slot.id, Instance::status)?;
+            if status.is_some_and(|status| status.has_ended() || status == Status::Stalled) {
+                let position = self.store.submitted();
+                for waiter in slot.take_waiters() {
+                    self.gate.when_durable(position, move |result| {
+                        // Nobody may wait any more.
+                        let _ = waiter.send(result);
+                    });
+                }
+                self.store.demand(position);
             }
-            self.store.demand(position);
         }
+        self.release(slot);
         Ok(())
     }
 
-    /// What follows from records that have taken their place.
-    fn follow(self: &Arc<Self>, slot: &Arc<Slot>, position: Position, records: &[Arc<Record>]) {
-        self.tell(slot, position, records);
-        let ended = records.iter().any(|record| match record.as_ref() {
-            Record::Turn(turn) => {
-                matches!(
-                    turn.step,
-                    Step::Completed(_) | Step::Failed(_) | Step::Cancelled
-                )
-            }
-            Record::Ended(_) => true,
-            _ => false,
+    fn fire(self: &Arc<Self>, slot: &Arc<Slot>, task: TaskId) {
+        let fired = self.submit(slot, &ReadSet::default(), |instance| {
+            Ok(vec![decide::fire_timer(instance, task, now())?])
         });
-        if ended {
-            slot.end();
+        if let Err(SubmitError::Refused(Refused::Stale)) = &fired {
+            // Cancelled; or the clock has been set back since it was due, and it is due again.
+            let due = self
+                .store
+                .look(&slot.id, |instance| Due::of(instance, [task].iter()));
+            if let Ok(Some(due)) = due {
+                self.pursue(slot, due);
+            }
         }
-        if records
-            .iter()
-            .any(|record| matches!(record.as_ref(), Record::Started(_)))
-        {
-            // Tasks of the generation before have no one to answer to.
-            slot.stop_attempts(|_| true);
-        }
-        // A stall is no reason to try again at once.
-        let moved = records
-            .iter()
-            .any(|it| !matches!(it.as_ref(), Record::Stalled(_)));
-        if !slot.is_driven() || !moved {
-            return;
-        }
+        self.note(fired.map(drop));
+    }
+
+    /// What follows from records that have taken their place.
+    fn follow(self: &Arc<Self>, slot: &Arc<Slot>, records: &[Arc<Record>]) {
         let mut tasks = Vec::new();
+        let (mut moved, mut ended) = (false, false);
         for record in records {
+            // A stall is no reason to try again at once.
+            moved |= !matches!(record.as_ref(), Record::Stalled(_));
             match record.as_ref() {
                 Record::Turn(turn) => {
                     for command in &turn.commands {
@@ -386,43 +450,32 @@ impl Engine {
                             command => tasks.extend(command.task()),
                         }
                     }
+                    ended |= matches!(
+                        turn.step,
+                        Step::Completed(_) | Step::Failed(_) | Step::Cancelled
+                    );
                 }
                 Record::Attempt(attempt) => tasks.push(attempt.task),
+                // Tasks of the generation before have no one to answer to.
+                Record::Started(_) => slot.stop_attempts(|_| true),
+                Record::Ended(_) => ended = true,
                 _ => {}
             }
         }
-        let due = self
+        if ended {
+            slot.end();
+            self.ended(slot);
+        }
+        if !slot.is_driven() || !moved || ended {
+            return;
+        }
+        match self
             .store
-            .look(&slot.id, |instance| Due::of(instance, tasks.iter()));
-        match due {
+            .look(&slot.id, |instance| Due::of(instance, tasks.iter()))
+        {
             Ok(Some(due)) => self.pursue(slot, due),
             Ok(None) => {}
             Err(error) => self.note(Err(error.into())),
-        }
-        if ended {
-            self.ended(slot);
-        }
-    }
-
-    fn tell(&self, slot: &Arc<Slot>, position: Position, records: &[Arc<Record>]) {
-        let observers = self
-            .observers
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        for observer in observers.iter() {
-            for record in records {
-                let seen = Observed {
-                    id: slot.id.clone(),
-                    record: Arc::clone(record),
-                };
-                let observer = observer.clone();
-                self.gate.when_durable(position, move |result| {
-                    if result.is_ok() {
-                        // Nobody may watch any more.
-                        let _ = observer.send(seen);
-                    }
-                });
-            }
         }
     }
 
@@ -432,22 +485,22 @@ impl Engine {
             self.push(Job::Turn(Arc::clone(slot)));
         }
         for (task, what) in due.tasks {
-            match what {
-                What::Attempt(fence, at) if at <= now() => {
-                    self.push(Job::Attempt(Arc::clone(slot), fence));
-                }
-                What::Attempt(fence, at) => {
-                    self.timers.add(at, Job::Attempt(Arc::clone(slot), fence));
-                }
-                What::Fire(at) => self.timers.add(at, Job::Fire(Arc::clone(slot), task)),
-                What::Other => self.push(Job::Other(Arc::clone(slot), task)),
+            let (at, job) = match what {
+                What::Attempt(fence, at) => (at, Job::Attempt(Arc::clone(slot), fence)),
+                What::Fire(at) => (at, Job::Fire(Arc::clone(slot), task)),
+                What::Other => (Timestamp::default(), Job::Other(Arc::clone(slot), task)),
+            };
+            if at <= now() {
+                self.push(job);
+            } else {
+                self.timers.add(at, job);
             }
         }
     }
 
-    fn stall(self: &Arc<Self>, slot: &Arc<Slot>, reason: StallReason) {
+    fn stall(self: &Arc<Self>, slot: &Arc<Slot>, task: Option<TaskId>, reason: StallReason) {
         let stalled = self.submit(slot, &ReadSet::default(), |instance| {
-            decide::stall(instance, reason, now()).map(|record| vec![record])
+            Ok(vec![decide::stall(instance, task, reason, now())?])
         });
         self.note(stalled.map(drop));
     }
@@ -455,14 +508,21 @@ impl Engine {
     /// A refusal means that somebody else was faster, which is no news. A store that failed has
     /// told those who wait; nothing more can be done here.
     fn note(&self, result: Result<(), SubmitError>) {
-        if let Err(SubmitError::Store(_)) = result {
-            self.lose();
+        match result {
+            Err(SubmitError::Store(_) | SubmitError::Impossible(_)) => self.lose(),
+            Ok(())
+            | Err(
+                SubmitError::Refused(_)
+                | SubmitError::NoSuchInstance(_)
+                | SubmitError::InUse { .. },
+            ) => {}
         }
     }
 
     /// The data file or this program has failed: nothing goes on, and all who wait are told.
     fn lose(&self) {
-        self.queue.close();
+        self.lost.store(true, Ordering::Release);
+        drop(self.queue.close());
         self.gate.lose();
         let slots: Vec<_> = self.slots().values().cloned().collect();
         for waiter in slots.iter().flat_map(|slot| slot.take_waiters()) {
@@ -485,9 +545,67 @@ impl Engine {
         )
     }
 
+    /// Forgets a slot that nobody has to do with: its instance has ended, or is not driven.
+    fn release(&self, slot: &Arc<Slot>) {
+        let mut slots = self.slots();
+        // Taken from the map under its lock only, so that nobody can hold one that is not in it.
+        let held_elsewhere = Arc::strong_count(slot) > 2;
+        let needed = slot.is_driven() && !slot.has_ended();
+        if !held_elsewhere && !needed && !slot.is_awaited() {
+            slots.remove(&slot.id);
+        }
+    }
+
     fn slots(&self) -> MutexGuard<'_, HashMap<InstanceId, Arc<Slot>>> {
         lock(&self.slots)
     }
+
+    /// A slot has a guest that it had not before. The one that has had its for longest makes way,
+    /// if there are too many.
+    fn warmed(&self, slot: &Arc<Slot>) {
+        let mut warm = lock(&self.warm);
+        warm.push_back(Arc::downgrade(slot));
+        let oldest = if warm.len() > self.guests_warm_max {
+            warm.pop_front()
+        } else {
+            None
+        };
+        drop(warm);
+        if let Some(oldest) = oldest.and_then(|oldest| oldest.upgrade()) {
+            oldest.cool();
+        }
+    }
+}
+
+/// Registers what was submitted to be shown once it is durable. Called in the order of positions.
+fn tell(gate: &Gate, observers: &Observers, id: &InstanceId, submitted: &Submitted) {
+    if observers
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .is_empty()
+    {
+        return;
+    }
+    let (id, records) = (id.clone(), submitted.records.clone());
+    let observers = Arc::clone(observers);
+    gate.when_durable(submitted.position, move |result| {
+        if result.is_err() {
+            return;
+        }
+        for observer in observers
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
+            for record in &records {
+                // Nobody may watch any more.
+                let _ = observer.send(Observed {
+                    id: id.clone(),
+                    record: Arc::clone(record),
+                });
+            }
+        }
+    });
 }
 
 /// What is due in one instance.

@@ -22,6 +22,8 @@ pub(crate) struct Slot {
     driven: AtomicBool,
     turn_queued: AtomicBool,
     ended: AtomicBool,
+    /// Whether the engine knows of the guest.
+    warm: AtomicBool,
     /// Jobs that are queued or run. While there are any, the instance is not stuck.
     jobs: AtomicUsize,
     /// Attempts that run, each with the flag that stops it.
@@ -59,6 +61,7 @@ impl Slot {
             driven: AtomicBool::new(false),
             turn_queued: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            warm: AtomicBool::new(false),
             jobs: AtomicUsize::new(0),
             attempts: Mutex::default(),
             waiters: Mutex::default(),
@@ -70,8 +73,13 @@ impl Slot {
         self.driven.load(Ordering::Acquire)
     }
 
-    pub(super) fn set_driven(&self) {
-        self.driven.store(true, Ordering::Release);
+    /// Whether it was driven before.
+    pub(super) fn set_driven(&self) -> bool {
+        self.driven.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn unset_driven(&self) {
+        self.driven.store(false, Ordering::Release);
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -82,6 +90,20 @@ impl Slot {
     pub(super) fn end(&self) {
         self.ended.store(true, Ordering::Release);
         self.stop_attempts(|_| true);
+    }
+
+    /// Keeps a guest until the next turn. True if there was none since the last [`Slot::cool`].
+    pub(super) fn keep(&self, held: &mut Option<Warm>, warm: Warm) -> bool {
+        *held = Some(warm);
+        !self.warm.swap(true, Ordering::AcqRel)
+    }
+
+    /// Lets the guest go, unless it is at work just now.
+    pub(super) fn cool(&self) {
+        self.warm.store(false, Ordering::Release);
+        if let Ok(mut held) = self.guest.try_lock() {
+            held.take();
+        }
     }
 
     /// True if no turn was queued before.

@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use wfhost_core::decide::{self, Refused, TurnFence};
-use wfhost_core::record::{Record, StallReason, Started, Step, Turn};
-use wfhost_core::replay::Playback;
+use wfhost_core::record::{StallReason, Started, Step, Turn};
+
 use wfhost_core::state::{Session, SessionEnd};
 use wfhost_core::{Delivered, Digest, Failure, Instance, Position, Role, Timestamp, kind};
-use wfhost_sandbox::{Birth, Guest, Module, ReplayError, TurnEnd, Unusable};
+use wfhost_sandbox::{Birth, Guest, Module, TurnEnd, Unusable};
 use wfhost_store::SubmitError;
 
 use super::reserve::{CONFLICTS_MAX, Claim};
 use super::slot::{Slot, Warm};
 use super::{Engine, Job, now};
 use crate::error::Error;
+use crate::replay::Replay;
 
 /// A start that waits for a worker.
 pub(crate) struct Begun {
@@ -56,30 +57,39 @@ impl Engine {
             told,
         } = begun;
         let mut held = super::lock(&slot.guest);
-        let result = self.try_begin(&slot, started, &mut held);
-        let begun = result.is_ok();
+        let (result, next) = match self.try_begin(&slot, started, &mut held) {
+            Ok((position, stall)) => (Ok(position), Some(stall)),
+            Err(error) => (Err(error), None),
+        };
         // Nobody may wait any more.
         let _ = told.send(result);
-        if begun {
-            self.take_turns(&slot, &mut held);
+        match next {
+            None => {}
+            Some(None) => self.take_turns(&slot, &mut held),
+            Some(Some(reason)) => {
+                slot.unqueue_turn();
+                self.stall(&slot, None, reason);
+            }
         }
     }
 
-    fn try_begin(
-        self: &Arc<Self>,
-        slot: &Arc<Slot>,
-        started: Started,
-        held: &mut Option<Warm>,
-    ) -> Result<Position, Error> {
+    /// Runs the first turn of a start and forgets it.
+    ///
+    /// # Errors
+    /// If the code refuses the input, or cannot run.
+    pub(crate) fn check_start(self: &Arc<Self>, started: &Started) -> Result<(), Error> {
+        self.first_turn(started).map(drop)
+    }
+
+    fn first_turn(self: &Arc<Self>, started: &Started) -> Result<(Guest, TurnEnd), Error> {
         let unusable = |message| Error::ModuleUnusable {
             module: started.module,
             message,
         };
         let module = self.module(started.module).map_err(unusable)?;
-        let guest = self.guest(&module, &started);
+        let guest = self.guest(&module, started);
         let mut guest = guest.map_err(|error| unusable(crate::error::chain(&error)))?;
-        let session = self.session(started.at);
-        let end = guest.turn(started.at, &[], session);
+        let end = guest.turn(started.at, &[], self.session(started.at));
         if let TurnEnd::Taken { turn, state } = &end
             && let Some(failure) = refusal(turn, state)
         {
@@ -89,6 +99,16 @@ impl Engine {
                 message: failure.message.clone(),
             });
         }
+        Ok((guest, end))
+    }
+
+    fn try_begin(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        started: Started,
+        held: &mut Option<Warm>,
+    ) -> Result<(Position, Option<StallReason>), Error> {
+        let (guest, end) = self.first_turn(&started)?;
         let position = self
             .store
             .start(started)
@@ -96,14 +116,22 @@ impl Engine {
         slot.set_driven();
         // The turns that are due from here on are this job's.
         slot.queue_turn();
-        self.follow(slot, position.position, &position.records);
-        if let TurnEnd::Taken { turn, state } = end {
-            let fence = self.store.look(&slot.id, TurnFence::of)?;
-            let fence = fence.expect("it was started above");
-            // Whatever comes of it, the instance is started; what is not done here is due.
-            let _ = self.submit_turn(slot, fence, turn, &state, guest, held);
+        self.follow(slot, &position.records);
+        match end {
+            TurnEnd::Taken { turn, state } => {
+                let fence = self.store.look(&slot.id, TurnFence::of)?;
+                let fence = fence.expect("it was started above");
+                // Whatever comes of it, the instance is started; what is not done here is due.
+                let _ = self.submit_turn(slot, fence, turn, &state, guest, held);
+                Ok((position.position, None))
+            }
+            TurnEnd::Limit { message } => {
+                Ok((position.position, Some(StallReason::Limit { message })))
+            }
+            TurnEnd::StateChanged(_) | TurnEnd::StateFailed(_) | TurnEnd::Spent => {
+                Ok((position.position, None))
+            }
         }
-        Ok(position.position)
     }
 
     /// Takes turns until none is due.
@@ -116,10 +144,14 @@ impl Engine {
     fn take_turns(self: &Arc<Self>, slot: &Arc<Slot>, held: &mut Option<Warm>) {
         loop {
             let result = self.take_due_turns(slot, held);
+            if let Ok(Rest::Yields) = result {
+                // It stays queued, behind everyone else.
+                return self.push(Job::Turn(Arc::clone(slot)));
+            }
             slot.unqueue_turn();
             match result {
-                Ok(()) => {}
-                Err(Stop::Stall(reason)) => return self.stall(slot, reason),
+                Ok(_) => {}
+                Err(Stop::Stall(reason)) => return self.stall(slot, None, reason),
                 Err(Stop::Unreadable) => return self.lose(),
                 Err(Stop::Failed(error)) => return self.note(Err(SubmitError::Store(error))),
             }
@@ -135,15 +167,17 @@ impl Engine {
         self: &Arc<Self>,
         slot: &Arc<Slot>,
         held: &mut Option<Warm>,
-    ) -> Result<(), Stop> {
+    ) -> Result<Rest, Stop> {
         let mut conflicts = 0;
         let mut reservation = None;
+        let mut taken = 0;
         while let Some(standing) = self.store.look(&slot.id, Standing::of)?.flatten() {
             let warm = held.take().filter(|warm| warm.fence == standing.fence);
             let mut guest = match warm {
                 Some(warm) => warm.guest,
                 None => self.bring_up(slot, &standing)?,
             };
+            taken += 1;
             let at = decide::turn_time(standing.delivered.not_before, now());
             let claim = match guest.turn(at, &standing.delivered.inputs, self.session(at)) {
                 TurnEnd::Taken { turn, state } => {
@@ -174,9 +208,11 @@ impl Engine {
             drop(reservation.take());
             if conflicts >= CONFLICTS_MAX {
                 reservation = claim.map(|claim| self.reservations.reserve(claim));
+            } else if taken >= TURNS_MAX || self.stopping() {
+                return Ok(Rest::Yields);
             }
         }
-        Ok(())
+        Ok(Rest::Idle)
     }
 
     fn submit_turn(
@@ -205,8 +241,8 @@ impl Engine {
                     turns: fence.turns + 1,
                     ..fence
                 };
-                if waits && self.slots().len() <= self.guests_warm_max {
-                    *held = Some(Warm { guest, fence });
+                if waits && slot.keep(held, Warm { guest, fence }) {
+                    self.warmed(slot);
                 }
                 Ok(())
             }
@@ -220,14 +256,11 @@ impl Engine {
 
     /// A new guest. Where there is no room for one more, the warm ones make way: they come back by
     /// replay.
-    fn guest(&self, module: &Module, started: &Started) -> Result<Guest, Unusable> {
+    pub(crate) fn guest(&self, module: &Module, started: &Started) -> Result<Guest, Unusable> {
         match module.guest(birth(started)) {
             Err(unusable) if unusable.passing => {
                 for slot in self.slots().values() {
-                    // One that is taken just now is at work.
-                    if let Ok(mut held) = slot.guest.try_lock() {
-                        held.take();
-                    }
+                    slot.cool();
                 }
                 module.guest(birth(started))
             }
@@ -248,7 +281,7 @@ impl Engine {
     fn bring_up(&self, slot: &Slot, standing: &Standing) -> Result<Guest, StallReason> {
         let unusable = |message| StallReason::ModuleUnusable { message };
         let module = self.module(standing.module).map_err(unusable)?;
-        let mut replay = Replay::new(self, &module);
+        let mut replay = Replay::new(self, Some(module), standing.fence.generation);
         let walked = self
             .store
             .for_each_record(&slot.id, 0, |_, record| replay.next(&record));
@@ -265,74 +298,16 @@ impl Engine {
     }
 }
 
-/// Brings a guest up along a history.
-pub(crate) struct Replay<'a> {
-    engine: &'a Engine,
-    module: &'a Module,
-    playback: Playback,
-    pub(crate) guest: Option<Guest>,
-    /// How many turns were the same.
-    pub(crate) turns: u64,
-}
+/// Turns that one instance takes before the others have theirs. One more costs it a place in the
+/// queue; a workflow that never waits must not hold a worker for ever.
+const TURNS_MAX: u32 = 16;
 
-/// A history that a module does not follow.
-pub(crate) enum Stray {
-    Store(wfhost_store::Error),
-    Broken(String),
-    Replay(ReplayError),
-}
-
-impl From<wfhost_store::Error> for Stray {
-    fn from(error: wfhost_store::Error) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl Stray {
-    pub(crate) fn reason(self) -> StallReason {
-        match self {
-            Self::Store(error) => StallReason::ModuleUnusable {
-                message: error.to_string(),
-            },
-            Self::Broken(message) => StallReason::ModuleUnusable { message },
-            Self::Replay(spent @ ReplayError::Spent) => StallReason::ModuleUnusable {
-                message: spent.to_string(),
-            },
-            Self::Replay(ReplayError::Diverged(divergence)) => StallReason::Divergence {
-                message: divergence.to_string(),
-            },
-            Self::Replay(ReplayError::Limit { message }) => StallReason::Limit { message },
-        }
-    }
-}
-
-impl<'a> Replay<'a> {
-    pub(crate) fn new(engine: &'a Engine, module: &'a Module) -> Self {
-        Self {
-            engine,
-            module,
-            playback: Playback::default(),
-            guest: None,
-            turns: 0,
-        }
-    }
-
-    pub(crate) fn next(&mut self, record: &Record) -> Result<(), Stray> {
-        if let Record::Started(started) = record {
-            let guest = self.engine.guest(self.module, started);
-            let guest = guest.map_err(|error| Stray::Broken(crate::error::chain(&error)))?;
-            self.guest = Some(guest);
-        }
-        let past = self
-            .playback
-            .next(record)
-            .map_err(|error| Stray::Broken(error.to_string()))?;
-        if let (Some(past), Some(guest)) = (past, &mut self.guest) {
-            guest.replay(past).map_err(Stray::Replay)?;
-            self.turns += 1;
-        }
-        Ok(())
-    }
+/// How a row of turns came to its end.
+enum Rest {
+    /// None is due.
+    Idle,
+    /// Others have their turn first.
+    Yields,
 }
 
 /// Why no further turn is taken.

@@ -159,9 +159,20 @@ fn instances_that_nobody_looks_at_leave_memory_and_come_back() {
 
 #[test]
 fn a_large_payload_stands_once_and_is_put_back_everywhere() {
+    for commits_first in [true, false] {
+        check_large_payload(commits_first);
+    }
+}
+
+fn check_large_payload(commits_first: bool) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.redb");
-    let store = Store::open(&path, options()).unwrap();
+    let options = Options {
+        commit_bytes: u64::MAX,
+        gather_bytes: u64::MAX,
+        ..options()
+    };
+    let store = Store::open(&path, options.clone()).unwrap();
     let payload = large("x", 100_000);
     let start = Started {
         input: payload.clone(),
@@ -198,13 +209,15 @@ fn a_large_payload_stands_once_and_is_put_back_everywhere() {
         assert_eq!((entry.value, entry.version), (payload.clone(), 41));
     };
     check(&store);
-    store.wait_durable(store.submitted()).unwrap();
-    check(&store);
+    if commits_first {
+        store.wait_durable(store.submitted()).unwrap();
+        check(&store);
+    }
     gather(&store);
     check(&store);
     store.close().unwrap();
     assert!(std::fs::metadata(&path).unwrap().len() < 2_000_000);
-    check(&Store::open_existing(&path, options()).unwrap());
+    check(&Store::open_existing(&path, options).unwrap());
 }
 
 /// Changes a row behind the store's back.
