@@ -181,14 +181,12 @@ pub struct Instance {
     last_turn_at: Timestamp,
     updated_at: Timestamp,
     tasks: BTreeMap<TaskId, Task>,
-    last_task: TaskId,
     unread: VecDeque<Unread>,
     /// Unread events that nobody awaits, by arrival.
     buffered: BTreeMap<EventName, BTreeMap<u64, Event>>,
     /// Events handed to a task; kept because a cancellation puts them back.
     handed: BTreeMap<TaskId, (u64, Event)>,
     arrivals: u64,
-    updates: u32,
     custom_status: Option<Json>,
     cancel_requested: bool,
     suspended: bool,
@@ -212,12 +210,10 @@ impl Instance {
             last_turn_at: started.at,
             updated_at: started.at,
             tasks: BTreeMap::new(),
-            last_task: TaskId(0),
             unread: VecDeque::new(),
             buffered: BTreeMap::new(),
             handed: BTreeMap::new(),
             arrivals: 0,
-            updates: 0,
             custom_status: None,
             cancel_requested: false,
             suspended: false,
@@ -285,7 +281,7 @@ impl Instance {
             records: self.records,
             chain: self.chain,
             last_turn_at: self.last_turn_at.max(started.at),
-            updates: self.updates,
+
             custom_status: self.custom_status.clone(),
             // A request that the generation before did not take is the next one's; one that it did
             // take may be made again.
@@ -323,7 +319,6 @@ impl Instance {
                 });
             }
             Happening::UpdateRequested { id, name, input } => {
-                self.updates = self.updates.max(*id);
                 self.push(Input::UpdateRequested {
                     id: *id,
                     name: name.clone(),
@@ -399,7 +394,7 @@ impl Instance {
             Command::AnswerUpdate { .. } | Command::Patched { .. } => return,
         };
         let task = command.task().expect("each of these commands opens a task");
-        self.last_task = task;
+
         self.tasks.insert(
             task,
             Task {
@@ -709,24 +704,6 @@ impl Instance {
         &self.tasks
     }
 
-    /// The task that was asked last.
-    #[must_use]
-    pub fn last_task(&self) -> TaskId {
-        self.last_task
-    }
-
-    /// The number that the next update gets.
-    #[must_use]
-    pub fn next_update(&self) -> u32 {
-        self.updates + 1
-    }
-
-    /// How many events wait unread.
-    #[must_use]
-    pub fn buffered_events(&self) -> usize {
-        self.buffered.values().map(BTreeMap::len).sum()
-    }
-
     /// The unread events, oldest first.
     #[must_use]
     pub fn unread_events(&self) -> Vec<Event> {
@@ -881,7 +858,7 @@ mod tests {
             turn(0, vec![awaits(1)]),
         ]);
         assert_eq!(unread(&instance), ["1:1"]);
-        assert_eq!(instance.buffered_events(), 1);
+        assert_eq!(instance.unread_events().len(), 1);
     }
 
     #[test]

@@ -133,7 +133,7 @@ pub enum Happening {
     },
     /// Somebody asks something of the running workflow.
     UpdateRequested {
-        /// Its number, from 1 within a generation.
+        /// Its number.
         id: u32,
         /// What is asked.
         name: Name,

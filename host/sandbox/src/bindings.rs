@@ -22,14 +22,19 @@ pub(crate) const VERSION: &str = "0.1.0";
 /// The interfaces of the contract that a module may import.
 pub(crate) const OFFERED: [&str; 4] = ["types", "context", "state", "log"];
 
+fn finite(number: f64, or: f64) -> f64 {
+    if number.is_finite() { number } else { or }
+}
+
 impl From<types::RetryPolicy> for RetryPolicy {
     fn from(policy: types::RetryPolicy) -> Self {
         Self {
             max_attempts: policy.max_attempts,
             first_delay: policy.first_delay,
-            backoff: policy.backoff,
+            // What is no number would differ from itself on replay.
+            backoff: finite(policy.backoff, 1.0),
             max_delay: policy.max_delay,
-            jitter: policy.jitter,
+            jitter: finite(policy.jitter, 0.0),
             final_kinds: policy.final_kinds,
         }
     }

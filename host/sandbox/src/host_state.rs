@@ -49,6 +49,7 @@ impl state::Host for Inside {
                 || describe_get(&key),
             )?,
         };
+        self.spend(found.as_ref().map_or(0, |entry| entry.value.bytes()))?;
         Ok(found.map(Into::into))
     }
 
@@ -118,6 +119,12 @@ impl state::Host for Inside {
                 || describe_scan(&prefix, after.as_deref(), limit),
             )?,
         };
+        self.spend(
+            found
+                .iter()
+                .map(|(key, entry)| key.len() + entry.value.bytes())
+                .sum(),
+        )?;
         let items = found.into_iter().map(|(key, entry)| state::Item {
             key,
             entry: entry.into(),

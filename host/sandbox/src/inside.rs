@@ -1,5 +1,6 @@
 //! What stands beside a guest in its `wasmtime::Store`: its role, its log, its limits.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -31,6 +32,8 @@ pub(crate) struct Inside {
     pub(crate) panic: Option<String>,
     pub(crate) watch: Watch,
     pub(crate) pollables: Pollables,
+    /// Bytes of payloads that this turn or attempt has handed over or got.
+    run_bytes: Cell<usize>,
     memory_bytes: usize,
     table_elements: usize,
 }
@@ -132,6 +135,7 @@ impl Inside {
             role,
             panic: None,
             pollables: Pollables::default(),
+            run_bytes: Cell::new(0),
             memory_bytes: 0,
             table_elements: 0,
             limits,
@@ -192,7 +196,24 @@ impl Inside {
                 "{what} has {bytes} bytes, more than the limit of {bytes_max}"
             )));
         }
+        self.spend(bytes)?;
         Json::parse(text).map_err(|error| Stop::InvalidOutput(format!("{} is {error}", what())))
+    }
+
+    /// Counts bytes of payloads that go in or out.
+    pub(crate) fn spend(&self, bytes: usize) -> Result<(), Stop> {
+        let (spent, bytes_max) = (self.run_bytes.get() + bytes, self.limits.run_bytes_max);
+        self.run_bytes.set(spent);
+        if spent > bytes_max {
+            let message = format!("its payloads have more than {bytes_max} bytes together");
+            return Err(Stop::Limit(message));
+        }
+        Ok(())
+    }
+
+    /// A new turn begins to count.
+    pub(crate) fn begin_counting(&self) {
+        self.run_bytes.set(0);
     }
 
     /// A failure that the guest hands over.

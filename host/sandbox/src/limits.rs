@@ -13,6 +13,9 @@ pub struct Limits {
     pub stack_bytes_max: usize,
     /// Largest payload that a guest may hand over, in bytes.
     pub payload_bytes_max: usize,
+    /// Most bytes of payloads that one turn or one attempt may hand over and get from the state
+    /// store together. Bounds what a record can hold.
+    pub run_bytes_max: usize,
     /// Most commands of one turn, and most calls of one turn to the state store.
     pub commands_per_turn_max: usize,
     /// Most that one turn or one attempt may log, in bytes; then a line says that it was cut.
@@ -34,6 +37,7 @@ impl Default for Limits {
             table_elements_max: 100_000,
             stack_bytes_max: MIB / 2,
             payload_bytes_max: 16 * MIB,
+            run_bytes_max: 128 * MIB,
             commands_per_turn_max: 10_000,
             log_bytes_max: MIB,
             turn_time_max: Duration::from_secs(10),

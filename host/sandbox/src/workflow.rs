@@ -257,6 +257,7 @@ impl Guest {
     fn begin(&mut self, at: Timestamp, mode: Mode) {
         self.store.set_epoch_deadline(1);
         let inside = self.store.data_mut();
+        inside.begin_counting();
         inside.watch = Watch::new(inside.limits.turn_time_max);
         inside.log.begin(!matches!(mode, Mode::Live(_)));
         if let Role::Workflow(workflow) = &mut inside.role {

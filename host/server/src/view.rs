@@ -10,7 +10,6 @@ use wfhost_core::replay::PastTurn;
 use wfhost_core::{
     Delivered, Failure, Input, Instance, Json, ModuleInfo, Name, Role, Task, TaskId, TaskState,
 };
-use wfhost_store::Summary;
 
 /// An instance: `id`, `run`, `workflow`, `module`, `status`, `reason` (when stalled), `input`,
 /// `output`, `failure`, `custom_status`, `parent`, `tags`, `created_at`, `updated_at`, `turns`,
@@ -41,26 +40,6 @@ pub fn instance(instance: &Instance) -> Value {
         "updated_at": instance.updated_at().to_string(),
         "turns": instance.turns(),
         "pending": pending,
-    })
-}
-
-/// One row of a list: an instance without what would have to be read from its history.
-#[must_use]
-pub fn summary(summary: &Summary) -> Value {
-    json!({
-        "id": summary.id.as_str(),
-        "run": summary.run.to_string(),
-        "workflow": summary.workflow.as_str(),
-        "module": summary.module.to_string(),
-        "status": summary.status.as_str(),
-        "reason": summary.reason.as_ref().map(|reason| {
-            json!({ "kind": reason.word, "message": reason.text })
-        }),
-        "parent": summary.parent.as_ref().map(|id| id.as_str()),
-        "tags": tags(&summary.tags),
-        "created_at": summary.created_at.to_string(),
-        "updated_at": summary.updated_at.to_string(),
-        "turns": summary.turns,
     })
 }
 

@@ -16,6 +16,7 @@ fn small() -> Sandbox {
         memory_bytes_max: 4 * 1024 * 1024,
         turn_time_max: Duration::from_millis(100),
         commands_per_turn_max: 3,
+        run_bytes_max: 5_000,
         ..Limits::default()
     })
     .unwrap()
@@ -51,6 +52,17 @@ fn a_turn_that_eats_memory_meets_the_limit_of_memory() {
 fn a_turn_that_asks_too_much_meets_the_limit_of_commands() {
     let message = limit(&built("steps"), "FanOut", r#"{"width":4}"#);
     assert_eq!(message, "it asked for more than 3 commands in one turn");
+}
+
+#[test]
+fn a_turn_whose_payloads_are_too_much_together_meets_the_limit_of_bytes() {
+    // Each is fine by itself; all of a turn stand in one record.
+    let message = limit(
+        &built("steps"),
+        "Steps",
+        r#"{"steps":1,"payload_bytes":6000}"#,
+    );
+    assert_eq!(message, "its payloads have more than 5000 bytes together");
 }
 
 #[test]

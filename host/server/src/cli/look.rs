@@ -18,7 +18,7 @@ use crate::view;
 pub(super) struct List {
     #[command(flatten)]
     db: Db,
-    /// One JSON object a line
+    /// One JSON object a line, each as `show` prints it
     #[arg(long)]
     json: bool,
 }
@@ -94,7 +94,8 @@ impl List {
         }
         for row in rows {
             if self.json {
-                print(&view::summary(&row).to_string())?;
+                let instance = host.instance(&row.id).await?;
+                print(&view::instance(&instance).to_string())?;
                 continue;
             }
             let why = row

@@ -67,6 +67,10 @@ impl Engine {
         options: ChildOptions,
     ) {
         let (of, detached) = (fence(&parent), options.detached);
+        if options.retry.is_some() || options.same_deployment {
+            let message = "this version of wfhost starts a child without retry and same-deployment";
+            return self.end_task(slot, of, Err(Failure::last(kind::UNSUPPORTED, message)));
+        }
         let id = match &options.id {
             None => Ok(parent.id.of_child(parent.generation, of.task)),
             Some(id) => id.parse::<InstanceId>(),
