@@ -9,35 +9,36 @@
 //! of their own.
 
 mod attempt;
+mod due;
 mod gate;
 mod others;
 mod queue;
 mod reserve;
+mod running;
 mod slot;
 mod timers;
 mod turn;
 
 use std::collections::{HashMap, VecDeque};
-use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use tokio::sync::{mpsc, oneshot};
 use wfhost_core::decide::{self, AttemptFence, Refused};
 use wfhost_core::record::{Command, Record, StallReason, Step};
 use wfhost_core::state::ReadSet;
-use wfhost_core::{
-    Digest, Instance, InstanceId, Position, Status, Task, TaskId, TaskState, Timestamp,
-};
+use wfhost_core::{Digest, Instance, InstanceId, Position, Status, TaskId, Timestamp};
 use wfhost_sandbox::{Module, Sandbox};
 use wfhost_store::{Store, SubmitError, Submitted};
 
 use crate::error::Error;
+use due::{Due, What};
 use gate::{Gate, Lost};
-use queue::{Queue, Takes};
+use queue::Queue;
 use reserve::Reservations;
+pub(crate) use running::Running;
 use slot::Slot;
 use timers::Timers;
 use turn::Begun;
@@ -50,9 +51,6 @@ pub struct Observed {
     /// What happened.
     pub record: Arc<Record>,
 }
-
-/// How long closing waits for effectful attempts that were told to stop.
-const STOP_MAX: Duration = Duration::from_millis(500);
 
 /// Work for one instance.
 enum Job {
@@ -98,90 +96,6 @@ pub(crate) struct Engine {
 }
 
 type Observers = Arc<RwLock<Vec<mpsc::UnboundedSender<Observed>>>>;
-
-/// The engine with its threads.
-pub(crate) struct Running {
-    pub(crate) engine: Arc<Engine>,
-    workers: Vec<std::thread::JoinHandle<()>>,
-    clockwork: tokio::task::JoinHandle<()>,
-}
-
-impl Running {
-    /// Starts the workers, one a core and a spare, in the current tokio runtime.
-    pub(crate) fn start(store: Arc<Store>, sandbox: Sandbox, guests_warm_max: usize) -> Self {
-        let engine = Arc::new(Engine {
-            gate: Arc::new(Gate::new(store.durable())),
-            store,
-            sandbox,
-            modules: Mutex::default(),
-            slots: Mutex::default(),
-            warm: Mutex::default(),
-            guests_warm_max,
-            queue: Queue::new(),
-            timers: Timers::new(),
-            reservations: Reservations::default(),
-            observers: Observers::default(),
-            runtime: tokio::runtime::Handle::current(),
-            effects: Mutex::new(0),
-            effects_done: Condvar::new(),
-            stopping: AtomicBool::new(false),
-            lost: AtomicBool::new(false),
-        });
-        engine.listen();
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let mut workers: Vec<_> = (0..cores)
-            .map(|number| worker(&engine, number, Takes::All))
-            .collect();
-        workers.push(worker(&engine, cores, Takes::Short));
-        let clock = Arc::clone(&engine);
-        let clockwork = tokio::spawn(async move {
-            clock.timers.run(now, |job| clock.push(job)).await;
-        });
-        Self {
-            engine,
-            workers,
-            clockwork,
-        }
-    }
-
-    /// Lets turns that run come to their end, stops attempts, and lets the workers go. What was
-    /// stopped runs again when somebody drives its instance again.
-    pub(crate) fn stop(self) {
-        let engine = self.engine;
-        engine.stopping.store(true, Ordering::Release);
-        self.clockwork.abort();
-        drop(engine.queue.close());
-        for slot in engine.slots().values() {
-            slot.stop_attempts(|_| true);
-        }
-        for worker in self.workers {
-            // A worker that panicked has said so on stderr.
-            let _ = worker.join();
-        }
-        // A call to the outside may not heed its flag; it is cut off then, as by a death.
-        let until = Instant::now() + STOP_MAX;
-        let mut effects = lock(&engine.effects);
-        while *effects > 0 && Instant::now() < until {
-            let left = until.saturating_duration_since(Instant::now());
-            let waited = engine.effects_done.wait_timeout(effects, left);
-            effects = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        drop(effects);
-        engine.slots().clear();
-    }
-}
-
-fn worker(engine: &Arc<Engine>, number: usize, takes: Takes) -> std::thread::JoinHandle<()> {
-    let engine = Arc::clone(engine);
-    std::thread::Builder::new()
-        .name(format!("wfhost-worker-{number}"))
-        .spawn(move || {
-            while let Some(job) = engine.queue.pop(takes) {
-                engine.guarded(|| engine.work(job));
-            }
-        })
-        .expect("the system can start a thread")
-}
 
 /// The wall clock.
 pub(crate) fn now() -> Timestamp {
@@ -606,53 +520,6 @@ fn tell(gate: &Gate, observers: &Observers, id: &InstanceId, submitted: &Submitt
             }
         }
     });
-}
-
-/// What is due in one instance.
-struct Due {
-    turn: bool,
-    tasks: Vec<(TaskId, What)>,
-}
-
-enum What {
-    Attempt(AttemptFence, Timestamp),
-    Fire(Timestamp),
-    Other,
-}
-
-impl Due {
-    /// Looks at these tasks only: after a submission those that it touched, at first all.
-    fn of<'a>(instance: &Instance, tasks: impl Iterator<Item = &'a TaskId>) -> Self {
-        let open = tasks.filter_map(|id| Some((*id, instance.tasks().get(id)?)));
-        let tasks = open.filter_map(|(id, task)| Some((id, What::of(instance, id, task)?)));
-        Self {
-            turn: instance.turn_is_due(),
-            tasks: tasks.collect(),
-        }
-    }
-}
-
-impl What {
-    fn of(instance: &Instance, id: TaskId, task: &Task) -> Option<Self> {
-        let started = instance.started();
-        match &task.state {
-            TaskState::Activity {
-                attempt, ready_at, ..
-            } => {
-                let (run, generation) = (started.run, started.generation);
-                let fence = AttemptFence {
-                    run,
-                    generation,
-                    task: id,
-                    number: *attempt,
-                };
-                Some(Self::Attempt(fence, *ready_at))
-            }
-            TaskState::Timer { fires_at } => Some(Self::Fire(*fires_at)),
-            TaskState::Child { .. } | TaskState::Raise { .. } => Some(Self::Other),
-            TaskState::Event { .. } => None,
-        }
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,0 +1,102 @@
+//! The engine's threads: how it starts and how it stops.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use wfhost_sandbox::Sandbox;
+use wfhost_store::Store;
+
+use super::gate::Gate;
+use super::queue::{Queue, Takes};
+use super::reserve::Reservations;
+use super::timers::Timers;
+use super::{Engine, Observers, lock, now};
+
+/// How long closing waits for effectful attempts that were told to stop.
+const STOP_MAX: Duration = Duration::from_millis(500);
+
+/// The engine with its threads.
+pub(crate) struct Running {
+    pub(crate) engine: Arc<Engine>,
+    workers: Vec<std::thread::JoinHandle<()>>,
+    clockwork: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    /// Starts the workers, one a core and a spare, in the current tokio runtime.
+    pub(crate) fn start(store: Arc<Store>, sandbox: Sandbox, guests_warm_max: usize) -> Self {
+        let engine = Arc::new(Engine {
+            gate: Arc::new(Gate::new(store.durable())),
+            store,
+            sandbox,
+            modules: Mutex::default(),
+            slots: Mutex::default(),
+            warm: Mutex::default(),
+            guests_warm_max,
+            queue: Queue::new(),
+            timers: Timers::new(),
+            reservations: Reservations::default(),
+            observers: Observers::default(),
+            runtime: tokio::runtime::Handle::current(),
+            effects: Mutex::new(0),
+            effects_done: Condvar::new(),
+            stopping: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+        });
+        engine.listen();
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let mut workers: Vec<_> = (0..cores)
+            .map(|number| worker(&engine, number, Takes::All))
+            .collect();
+        workers.push(worker(&engine, cores, Takes::Short));
+        let clock = Arc::clone(&engine);
+        let clockwork = tokio::spawn(async move {
+            clock.timers.run(now, |job| clock.push(job)).await;
+        });
+        Self {
+            engine,
+            workers,
+            clockwork,
+        }
+    }
+
+    /// Lets turns that run come to their end, stops attempts, and lets the workers go. What was
+    /// stopped runs again when somebody drives its instance again.
+    pub(crate) fn stop(self) {
+        let engine = self.engine;
+        engine.stopping.store(true, Ordering::Release);
+        self.clockwork.abort();
+        drop(engine.queue.close());
+        for slot in engine.slots().values() {
+            slot.stop_attempts(|_| true);
+        }
+        for worker in self.workers {
+            // A worker that panicked has said so on stderr.
+            let _ = worker.join();
+        }
+        // A call to the outside may not heed its flag; it is cut off then, as by a death.
+        let until = Instant::now() + STOP_MAX;
+        let mut effects = lock(&engine.effects);
+        while *effects > 0 && Instant::now() < until {
+            let left = until.saturating_duration_since(Instant::now());
+            let waited = engine.effects_done.wait_timeout(effects, left);
+            effects = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(effects);
+        engine.slots().clear();
+    }
+}
+
+fn worker(engine: &Arc<Engine>, number: usize, takes: Takes) -> std::thread::JoinHandle<()> {
+    let engine = Arc::clone(engine);
+    std::thread::Builder::new()
+        .name(format!("wfhost-worker-{number}"))
+        .spawn(move || {
+            while let Some(job) = engine.queue.pop(takes) {
+                engine.guarded(|| engine.work(job));
+            }
+        })
+        .expect("the system can start a thread")
+}
