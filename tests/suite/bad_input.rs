@@ -123,10 +123,21 @@ fn an_input_that_does_not_fit_names_the_field_and_records_nothing() {
     let wasm = module("order-processing");
     let wasm = wasm.to_str().unwrap();
     let order = r#"{"Name":"Cars","TotalCost":"much"}"#;
+    refused(&shell, &["run", wasm, "--input", order], 2, &["TotalCost"]);
+    shell
+        .run(&[
+            "run",
+            wasm,
+            "--id",
+            "first",
+            "--input",
+            r#"{"Name":"Cars","TotalCost":1}"#,
+        ])
+        .ok(0);
     let ran = shell.run(&["run", wasm, "--id", "a", "--input", order]);
     assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));
     assert!(ran.err.contains("TotalCost"), "{}", ran.err);
-    assert_eq!(shell.run(&["list", "--json"]).ok(0), "");
+    assert_eq!(shell.run(&["list", "--json"]).rows(0).len(), 1);
     // The id is still free.
     shell
         .run(&[
@@ -184,7 +195,7 @@ fn an_unknown_activity_stalls_the_instance_and_keeps_it() {
     let ran = shell.run(&args);
     assert_eq!((ran.code, ran.out.as_str()), (Some(3), ""));
     assert!(
-        ran.err.contains("`Missing`") && ran.err.contains("wfhost run --id u"),
+        ran.err.contains("`Missing`") && ran.err.contains("wfhost run --id=u"),
         "{}",
         ran.err
     );
@@ -205,13 +216,13 @@ fn an_unknown_activity_stalls_the_instance_and_keeps_it() {
 #[test]
 fn a_file_that_is_not_ours_is_left_as_it_is() {
     let shell = Shell::new();
-    let wasm = module("order-processing");
+    let wasm = module("steps");
     let wasm = wasm.to_str().unwrap();
     for (name, bytes) in [("text.redb", "not a database"), ("empty.redb", "")] {
         shell.write(name, bytes);
         refused(
             &shell,
-            &["run", wasm, "--db", name],
+            &["run", wasm, "--workflow", "Counter", "--db", name],
             4,
             &[name, "not a data file of wfhost"],
         );
@@ -223,7 +234,14 @@ fn a_file_that_is_not_ours_is_left_as_it_is() {
     }
     refused(
         &shell,
-        &["run", wasm, "--db", "none/data.redb"],
+        &[
+            "run",
+            wasm,
+            "--workflow",
+            "Counter",
+            "--db",
+            "none/data.redb",
+        ],
         4,
         &["none"],
     );
@@ -236,7 +254,7 @@ fn a_folder_that_cannot_be_written_is_told() {
     std::fs::create_dir(&folder).unwrap();
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o555)).unwrap();
     let may_write_anyway = std::fs::write(folder.join("probe"), "").is_ok();
-    let wasm = module("order-processing");
+    let wasm = module("steps");
     // The superuser may write anywhere but in the kernel's own folders.
     let db = if may_write_anyway {
         "/sys/data.redb"
@@ -245,7 +263,14 @@ fn a_folder_that_cannot_be_written_is_told() {
     };
     refused(
         &shell,
-        &["run", wasm.to_str().unwrap(), "--db", db],
+        &[
+            "run",
+            wasm.to_str().unwrap(),
+            "--workflow",
+            "Counter",
+            "--db",
+            db,
+        ],
         4,
         &[db, "cannot"],
     );
@@ -260,6 +285,22 @@ fn a_refused_call_changes_nothing_in_the_data_file() {
         .run(&["run", steps, "--workflow", "Counter", "--id", "c"])
         .ok(0);
     let modules = shell.run(&["modules", "--json"]).ok(0);
+    // An input that the code of a new module refuses, and two modules for one name.
+    let changed = module("steps-changed");
+    let changed = changed.to_str().unwrap();
+    refused(
+        &shell,
+        &["run", changed, "--workflow", "Steps"],
+        2,
+        &["refused its input"],
+    );
+    refused(
+        &shell,
+        &["run", steps, changed, "--workflow", "Steps"],
+        2,
+        &["both offer", "Rerolls"],
+    );
+    assert_eq!(shell.run(&["modules", "--json"]).ok(0), modules);
     // Another input for an instance there is: the module is not deployed either.
     refused(
         &shell,

@@ -163,7 +163,7 @@ fn ctrl_c_leaves_the_instance_and_says_how_to_go_on() {
         .read_to_string(&mut errors)
         .unwrap();
     assert_eq!(status.code(), Some(130), "{errors}");
-    assert!(errors.contains("wfhost run --id r"), "{errors}");
+    assert!(errors.contains("wfhost run --id=r"), "{errors}");
     let shown = shell.run(&["show", "r", "--json"]).rows(0).remove(0);
     assert_eq!(shown["status"], "running");
     assert_eq!(shown["pending"].as_array().unwrap().len(), 2, "{shown}");

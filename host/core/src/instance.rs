@@ -952,6 +952,35 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_of_a_guest_that_stands_elsewhere_is_refused() {
+        let before = fold([turn(0, vec![awaits(1)]), raised("1")]);
+        let fence = TurnFence::of(&before);
+        let Record::Turn(next) = turn(1, vec![]) else {
+            unreachable!()
+        };
+        assert!(decide::take_turn(&before, fence, (*next).clone(), None).is_ok());
+        let elsewhere = [
+            TurnFence { turns: 0, ..fence },
+            TurnFence {
+                generation: 1,
+                ..fence
+            },
+            TurnFence {
+                run: RunId(2),
+                ..fence
+            },
+            TurnFence {
+                module: Digest::of(b"other"),
+                ..fence
+            },
+        ];
+        for fence in elsewhere {
+            let refused = decide::take_turn(&before, fence, (*next).clone(), None);
+            assert_eq!(refused, Err(Refused::Stale), "{fence:?}");
+        }
+    }
+
+    #[test]
     fn nothing_follows_the_end() {
         let mut ended = fold([turn_with(0, vec![awaits(1)], Step::Completed(Json::null()))]);
         assert_eq!(ended.status(), Status::Completed);

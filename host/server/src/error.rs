@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use wfhost_core::{Digest, InstanceId, Name, Status};
+use wfhost_core::{Digest, InstanceId, Name, Role, Status};
 use wfhost_store::{OpenError, SubmitError};
 
 /// An error of the host. [`Error::is_callers`] tells a mistake of the caller from a failure of the
@@ -74,6 +74,16 @@ pub enum Error {
         /// The limit.
         bytes_max: usize,
     },
+    /// Two modules of one deployment offer the same name.
+    #[error("{} and {} both offer the {} `{name}`; deploy one of them", .labels[0], .labels[1], .role.as_str())]
+    OfferedTwice {
+        /// What the name is for.
+        role: Role,
+        /// The name.
+        name: Name,
+        /// Where the two came from.
+        labels: [String; 2],
+    },
     /// Nothing can happen to the instance any more.
     #[error("the instance `{id}` has ended ({})", .status.as_str())]
     Ended {
@@ -123,6 +133,7 @@ impl Error {
             | Self::InvalidInput { .. }
             | Self::IdInUse { .. }
             | Self::TooLarge { .. }
+            | Self::OfferedTwice { .. }
             | Self::Ended { .. }
             | Self::Build(_)
             | Self::File { .. } => true,

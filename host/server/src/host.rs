@@ -1,17 +1,19 @@
 //! The host as a library: what the command line does, any Rust program can do.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use wfhost_core::decide::{self, Refused};
-use wfhost_core::record::{Event, Record, StateWrite};
-use wfhost_core::{Digest, Instance, InstanceId, Json, ModuleInfo, Name, Role, Status};
+use wfhost_core::record::{Entry, Event, Record, Started, StateWrite};
+use wfhost_core::state::{Items, ReadError, Session, Snapshot};
+use wfhost_core::{Digest, Instance, InstanceId, Json, ModuleInfo, Name, Position, Role, Status};
 use wfhost_sandbox::{Limits, OutsideCall, Sandbox};
 use wfhost_store::{Moved, NewModule, Store, SubmitError, Summary};
 
-use crate::engine::{Engine, Observed, Running, now};
-use crate::error::Error;
+use crate::engine::{Engine, Observed, Running, now, try_start};
+use crate::error::{Error, chain};
 use crate::replay::{Replayed, replay};
 use crate::start::{self, StartRequest};
 
@@ -55,6 +57,7 @@ pub struct Upload {
 
 /// Modules that were found to be fit, before any data file was touched.
 pub struct Checked {
+    payload_bytes_max: usize,
     sandbox: Sandbox,
     modules: Vec<NewModule>,
 }
@@ -63,6 +66,36 @@ impl Checked {
     /// What the modules are, in the order given.
     pub fn modules(&self) -> impl Iterator<Item = &ModuleInfo> {
         self.modules.iter().map(|module| &module.info)
+    }
+
+    /// Whether the code of one of their workflows would take this input: runs its first turn on an
+    /// empty state and forgets it. `false` if none of them has the workflow.
+    ///
+    /// # Errors
+    /// If the code refuses the input, the input is too large, or the module cannot run here.
+    pub fn check_input(&self, workflow: &Name, input: &Json) -> Result<bool, Error> {
+        check_size(Some(input), self.payload_bytes_max, || "the input".into())?;
+        let has_it = |it: &&NewModule| it.info.workflows.iter().any(|it| it.name == *workflow);
+        let Some(NewModule {
+            info,
+            bytes,
+            component,
+        }) = self.modules.iter().find(has_it)
+        else {
+            return Ok(false);
+        };
+        let module = info.digest;
+        let unusable = |error| Error::ModuleUnusable {
+            module,
+            message: chain(&error),
+        };
+        let loaded = self
+            .sandbox
+            .load(module, component.as_deref().unwrap_or(bytes));
+        let started = trial(workflow, module, input);
+        let session = Session::new(Box::new(Nothing), started.at);
+        try_start(&loaded.map_err(unusable)?, &started, session)?;
+        Ok(true)
     }
 }
 
@@ -166,8 +199,17 @@ impl Host {
     pub fn check(uploads: Vec<Upload>, options: &Options) -> Result<Checked, Error> {
         let sandbox = sandbox(options)?;
         let modules = uploads.into_iter().map(|upload| prepare(&sandbox, upload));
-        let modules = modules.collect::<Result<Vec<_>, _>>()?;
-        Ok(Checked { sandbox, modules })
+        let mut modules = modules.collect::<Result<Vec<_>, _>>()?;
+        // The same file twice is one module.
+        let mut seen = BTreeSet::new();
+        modules.retain(|module| seen.insert(module.info.digest));
+        offered_once(&modules)?;
+        let payload_bytes_max = options.limits.payload_bytes_max;
+        Ok(Checked {
+            payload_bytes_max,
+            sandbox,
+            modules,
+        })
     }
 
     /// Stops: turns that run come to their end, everything submitted is made durable. Unfinished
@@ -206,6 +248,7 @@ impl Host {
                 .into_iter()
                 .map(|upload| prepare(&engine.sandbox, upload));
             let modules = prepared.collect::<Result<Vec<_>, _>>()?;
+            offered_once(&modules)?;
             deploy(&engine, modules)
         })
         .await
@@ -244,7 +287,7 @@ impl Host {
     pub(crate) async fn begin(
         &self,
         request: StartRequest,
-    ) -> Result<(InstanceId, wfhost_core::Position), Error> {
+    ) -> Result<(InstanceId, Position), Error> {
         let StartRequest {
             workflow,
             input,
@@ -252,15 +295,13 @@ impl Host {
             tags,
         } = request;
         let module = self.bound(&workflow)?;
-        self.check_size(Some(&input), || "the input".into())?;
+        check_size(Some(&input), self.payload_bytes_max, || "the input".into())?;
         let id = id.unwrap_or_else(start::random_id);
         if let Some(status) = self.store.look(&id, Instance::status)? {
             return Err(Error::IdInUse { id, status });
         }
         let started = start::fresh(id.clone(), workflow, module, input, now());
-        let begun = self
-            .engine()
-            .start(wfhost_core::record::Started { tags, ..started });
+        let begun = self.engine().start(Started { tags, ..started });
         let position = begun.await.map_err(|_| Error::Unknown)??;
         Ok((id, position))
     }
@@ -295,7 +336,7 @@ impl Host {
     /// # Errors
     /// If there is no such instance, or it has ended.
     pub async fn raise_event(&self, id: &InstanceId, event: Event) -> Result<(), Error> {
-        self.check_size(Some(&event.payload), || {
+        check_size(Some(&event.payload), self.payload_bytes_max, || {
             format!("the event `{}`", event.name)
         })?;
         self.tell(id, |instance| decide::raise_event(instance, event, now()))
@@ -358,7 +399,7 @@ impl Host {
     /// If the data file failed.
     pub async fn write_state(&self, writes: Vec<StateWrite>) -> Result<(), Error> {
         for write in &writes {
-            self.check_size(write.value.as_ref(), || {
+            check_size(write.value.as_ref(), self.payload_bytes_max, || {
                 format!("the value of `{}`", write.key)
             })?;
         }
@@ -435,28 +476,25 @@ impl Host {
         Err(Error::NoSuchInstance { id: id.clone() }.into())
     }
 
-    fn check_size(&self, payload: Option<&Json>, what: impl Fn() -> String) -> Result<(), Error> {
-        let (bytes, bytes_max) = (payload.map_or(0, Json::bytes), self.payload_bytes_max);
-        if bytes > bytes_max {
-            return Err(Error::TooLarge {
-                what: what(),
-                bytes,
-                bytes_max,
-            });
-        }
-        Ok(())
-    }
-
     /// Whether a workflow's code would take this input: runs its first turn and forgets it.
     ///
     /// # Errors
     /// As [`Host::start`] would, of what can be known beforehand.
     pub async fn check_input(&self, workflow: &Name, input: &Json) -> Result<(), Error> {
-        let module = self.bound(workflow)?;
-        let id = start::random_id();
-        let started = start::fresh(id, workflow.clone(), module, input.clone(), now());
+        let digest = self.bound(workflow)?;
+        check_size(Some(input), self.payload_bytes_max, || "the input".into())?;
+        let started = trial(workflow, digest, input);
         let engine = Arc::clone(self.engine());
-        blocking(move || engine.check_start(&started)).await
+        blocking(move || {
+            let unusable = |message| Error::ModuleUnusable {
+                module: digest,
+                message,
+            };
+            let module = engine.module(digest).map_err(unusable)?;
+            let session = Session::new(engine.store.snapshot(started.at), started.at);
+            try_start(&module, &started, session)
+        })
+        .await
     }
 
     fn bound(&self, workflow: &Name) -> Result<Digest, Error> {
@@ -519,13 +557,13 @@ impl Host {
 
     /// Up to where the log survives power loss.
     #[must_use]
-    pub fn durable(&self) -> wfhost_core::Position {
+    pub fn durable(&self) -> Position {
         self.store.durable()
     }
 
     /// The last position that was given out.
     #[must_use]
-    pub fn submitted(&self) -> wfhost_core::Position {
+    pub fn submitted(&self) -> Position {
         self.store.submitted()
     }
 
@@ -551,6 +589,70 @@ impl Drop for Host {
             running.stop();
         }
     }
+}
+
+/// A state store that holds nothing.
+struct Nothing;
+
+impl Snapshot for Nothing {
+    fn position(&self) -> Position {
+        Position::default()
+    }
+
+    fn get(&self, _: &str) -> Result<Option<Entry>, ReadError> {
+        Ok(None)
+    }
+
+    fn scan(&self, _: &str, _: Option<&str>, _: usize) -> Result<Items, ReadError> {
+        Ok(Items::new())
+    }
+}
+
+/// A start that is tried and forgotten.
+fn trial(workflow: &Name, module: Digest, input: &Json) -> Started {
+    start::fresh(
+        start::random_id(),
+        workflow.clone(),
+        module,
+        input.clone(),
+        now(),
+    )
+}
+
+/// In one deployment a name means one module.
+fn offered_once(modules: &[NewModule]) -> Result<(), Error> {
+    let mut offered = BTreeMap::new();
+    for info in modules.iter().map(|module| &module.info) {
+        for (role, name) in info.offers() {
+            if let Some(other) = offered.insert((role, name), info)
+                && other.digest != info.digest
+            {
+                let labels = [other.label.clone(), info.label.clone()];
+                return Err(Error::OfferedTwice {
+                    role,
+                    name: name.clone(),
+                    labels,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_size(
+    payload: Option<&Json>,
+    bytes_max: usize,
+    what: impl Fn() -> String,
+) -> Result<(), Error> {
+    let bytes = payload.map_or(0, Json::bytes);
+    if bytes > bytes_max {
+        return Err(Error::TooLarge {
+            what: what(),
+            bytes,
+            bytes_max,
+        });
+    }
+    Ok(())
 }
 
 fn sandbox(options: &Options) -> Result<Sandbox, Error> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wfhost_core::record::{Record, StallReason};
 use wfhost_core::replay::Playback;
-use wfhost_core::{Digest, InstanceId};
+use wfhost_core::{Digest, Instance, InstanceId, ModuleInfo};
 use wfhost_sandbox::{Guest, Module, ReplayError};
 
 use crate::engine::{Engine, now};
@@ -29,11 +29,30 @@ pub(crate) fn replay(
 ) -> Result<Replayed, Error> {
     let none = || Error::NoSuchInstance { id: id.clone() };
     let on = on.map(|upload| load(engine, upload)).transpose()?;
-    let own = engine
-        .store
-        .look(id, |instance| instance.module())?
-        .ok_or_else(none)?;
-    let module = on.as_ref().map_or(own, Module::digest);
+    let seen = |it: &Instance| (it.module(), it.started().workflow.clone());
+    let (own, workflow) = engine.store.look(id, seen)?.ok_or_else(none)?;
+    let module = match &on {
+        Some((module, info)) => {
+            let known: Vec<_> = info.workflows.iter().map(|it| it.name.clone()).collect();
+            if !known.contains(&workflow) {
+                return Err(Error::NoSuchWorkflow {
+                    name: workflow.to_string(),
+                    known,
+                });
+            }
+            module.digest()
+        }
+        None => {
+            // A module that cannot run says nothing about the history.
+            let unusable = |message| Error::ModuleUnusable {
+                module: own,
+                message,
+            };
+            engine.module(own).map_err(unusable)?;
+            own
+        }
+    };
+    let on = on.map(|(module, _)| module);
     let mut replay = Replay::new(engine, on, 0);
     let stray = match engine
         .store
@@ -52,18 +71,17 @@ pub(crate) fn replay(
 }
 
 /// A module that is not deployed.
-fn load(engine: &Engine, Upload { label, bytes }: Upload) -> Result<Module, Error> {
+fn load(engine: &Engine, Upload { label, bytes }: Upload) -> Result<(Module, ModuleInfo), Error> {
     let module = Digest::of(&bytes);
     let prepared = engine.sandbox.prepare(&bytes, &label, now());
     let prepared = prepared.map_err(|source| Error::Rejected { label, source })?;
     let component = prepared.component.as_deref().unwrap_or(&bytes);
-    engine
-        .sandbox
-        .load(module, component)
-        .map_err(|error| Error::ModuleUnusable {
-            module,
-            message: crate::error::chain(&error),
-        })
+    let loaded = engine.sandbox.load(module, component);
+    let unusable = |error| Error::ModuleUnusable {
+        module,
+        message: crate::error::chain(&error),
+    };
+    Ok((loaded.map_err(unusable)?, prepared.info))
 }
 
 /// Brings a guest up along a history.

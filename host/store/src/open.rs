@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use std::time::Duration;
+
 use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{
     Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError, TableError,
@@ -86,6 +88,7 @@ fn create_file(path: &Path, options: Options) -> Result<Store, OpenError> {
             folder: folder.into(),
         });
     }
+    sweep_abandoned(path, folder);
     let temporary = temporary_name(path);
     let made = create_file_as(path, folder, &temporary, &options);
     if made.is_err() {
@@ -131,6 +134,33 @@ fn create_file_as(
             .map_err(io)?;
     }
     Ok(Some(opening))
+}
+
+/// How old a temporary file must be before it counts as abandoned. Making one takes milliseconds.
+const ABANDONED_AFTER: Duration = Duration::from_secs(60);
+
+/// Removes what a process that was killed while it made this file has left.
+fn sweep_abandoned(path: &Path, folder: &Path) {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return;
+    };
+    let is_ours = |file: &str| {
+        let middle = file
+            .strip_prefix(name)?
+            .strip_prefix('.')?
+            .strip_suffix(".new")?;
+        let (pid, count) = middle.split_once('-')?;
+        Some((pid.parse::<u32>().ok()?, count.parse::<u64>().ok()?))
+    };
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_str().and_then(is_ours).is_some()) {
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+        if age.is_some_and(|age| age > ABANDONED_AFTER) {
+            // Another process may be doing the same.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// A name beside the file's that no other process and no other thread uses.

@@ -208,12 +208,16 @@ impl Replay {
             print(&row.to_string())?;
         } else {
             match &replayed.stray {
-                None => print(&format!("the same: {} turns", replayed.turns))?,
+                None if replayed.turns == 0 => {
+                    print("there is nothing to compare: it has taken no turn")?;
+                }
+                None => print(&format!(
+                    "the same: {}",
+                    text::count(replayed.turns, "turn")
+                ))?,
                 Some(stray) => {
-                    print(&format!(
-                        "not the same after {} turns that are",
-                        replayed.turns
-                    ))?;
+                    let turns = text::count(replayed.turns, "turn");
+                    print(&format!("not the same; before that, {turns} the same"))?;
                     print(&stray.to_string())?;
                 }
             }

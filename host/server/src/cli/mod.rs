@@ -7,9 +7,11 @@ mod text;
 use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
 use wfhost_core::BrokenHistory;
+use wfhost_store::OpenError;
 
 use crate::error::{Error, chain};
 use crate::host::{Host, Options};
@@ -66,7 +68,7 @@ enum Command {
 }
 
 /// The data file, for every command that needs one.
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct Db {
     /// The data file
     #[arg(
@@ -80,7 +82,24 @@ struct Db {
 
 impl Db {
     fn open_existing(&self) -> Result<Host, Error> {
-        Host::open_existing(&self.db, Options::default())
+        waiting(|| Host::open_existing(&self.db, Options::default()))
+    }
+}
+
+/// How long a command waits for another that only looks.
+const IN_USE_WAIT: Duration = Duration::from_secs(1);
+
+/// Opens a data file, again and again for a moment if somebody else has it: most commands are done
+/// with it at once.
+fn waiting(open: impl Fn() -> Result<Host, Error>) -> Result<Host, Error> {
+    let until = Instant::now() + IN_USE_WAIT;
+    loop {
+        match open() {
+            Err(Error::Open(OpenError::InUse { .. })) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            other => return other,
+        }
     }
 }
 

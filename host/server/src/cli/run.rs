@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::UnboundedReceiver;
-use wfhost_core::record::{Record, StateWrite};
+use wfhost_core::record::{Record, StallReason, StateWrite};
 use wfhost_core::{Instance, InstanceId, Json, Name, Status};
 use wfhost_store::Summary;
 
-use super::{Db, Exit, Failure, print, say, text};
+use super::{Db, Exit, Failure, print, say, text, waiting};
 use crate::engine::Observed;
 use crate::error::Error;
 use crate::host::{Checked, Host, Options, Settled, Upload};
@@ -26,7 +27,7 @@ use crate::view;
 /// --id ID` goes on where it was. For an instance that has ended it prints the result again.
 ///
 /// Only this instance and what it starts are driven; others in the data file stay as they are.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(after_help = "\
 Examples:
   wfhost run order.wasm --input '{\"Name\":\"Cars\",\"TotalCost\":15000,\"Quantity\":10}'
@@ -88,48 +89,80 @@ pub(super) fn upload(path: &Path, quiet: bool) -> Result<Upload, Error> {
 
 impl Run {
     pub(super) async fn run(self) -> Result<Exit, Failure> {
-        // All that can be wrong with the call is found before anything is opened or built.
+        let mut signals = Signals::listen();
+        let run = self.clone();
+        let opening = tokio::task::spawn_blocking(move || run.open());
+        let Opened {
+            host,
+            checked,
+            input,
+            state,
+        } = tokio::select! {
+            opened = opening => opened.map_err(|_| Error::Unknown)??,
+            () = signals.recv() => {
+                say(format_args!("interrupted; nothing was started"));
+                return Ok(Exit::Interrupted);
+            }
+        };
+        let id = self.id.clone().unwrap_or_else(start::random_id);
+        let go_on = self.go_on(&id);
+        let result = tokio::select! {
+            result = self.on(&host, checked, &id, input, state) => result,
+            () = signals.recv() => Ok(Exit::Interrupted),
+        };
+        let interrupted = matches!(result, Ok(Exit::Interrupted));
+        let how_to_go_on = move || {
+            say(format_args!(
+                "interrupted; the instance stays as it is, go on with: {go_on}"
+            ));
+        };
+        let closed = tokio::select! {
+            closed = host.close() => closed,
+            // Once more: whoever asks does not want to wait for the disk.
+            () = signals.recv() => Ok(()),
+        };
+        if interrupted {
+            how_to_go_on();
+        }
+        closed?;
+        result
+    }
+
+    /// Finds all that can be wrong with the call before a data file is opened, and before one that
+    /// is there is changed.
+    fn open(self) -> Result<Opened, Failure> {
         let input = self.input.as_deref().map(read_json).transpose()?;
-        let state = self
-            .state
-            .iter()
-            .map(|text| read_state(text))
-            .collect::<Result<Vec<_>, _>>()?;
+        let state = self.state.iter().map(|text| read_state(text));
+        let state = state.collect::<Result<Vec<_>, _>>()?;
         if self.paths.is_empty() && self.id.is_none() && self.workflow.is_none() {
             return Err(Failure::usage(
                 "nothing to run: give a PATH to start a workflow, or --id to go on with an instance",
             ));
         }
-        let host = if self.paths.is_empty() {
-            (Host::open_existing(&self.db.db, Options::default())?, None)
-        } else {
-            let uploads = self.paths.iter().map(|path| upload(path, self.quiet));
-            let uploads = uploads.collect::<Result<Vec<_>, _>>()?;
-            let options = Options::default();
-            let checked = Host::check(uploads, &options)?;
-            if !self.db.db.exists() {
-                // It will be a new instance: a wrong call must not leave a new file behind.
-                self.choose(&workflows(&checked), &[])?;
-            }
-            (
-                Host::open_for(&self.db.db, &checked, options)?,
-                Some(checked),
-            )
-        };
-        let (host, checked) = host;
-        let id = self.id.clone().unwrap_or_else(start::random_id);
-        let result = tokio::select! {
-            result = self.on(&host, checked, &id, input, state) => result,
-            () = interrupted() => Ok(Exit::Interrupted),
-        };
-        host.close().await?;
-        if let Ok(Exit::Interrupted) = result {
-            say(format_args!(
-                "interrupted; the instance stays as it is, go on with: {}",
-                self.go_on(&id)
-            ));
+        let options = Options::default();
+        if self.paths.is_empty() {
+            let host = waiting(|| Host::open_existing(&self.db.db, options.clone()))?;
+            return Ok(Opened {
+                host,
+                checked: None,
+                input,
+                state,
+            });
         }
-        result
+        let uploads = self.paths.iter().map(|path| upload(path, self.quiet));
+        let checked = Host::check(uploads.collect::<Result<Vec<_>, _>>()?, &options)?;
+        if !self.db.db.exists() {
+            // It will be a new instance: a wrong call must not leave a new file behind.
+            let workflow = self.choose(&workflows(&checked), &[])?;
+            checked.check_input(&workflow, input.as_ref().unwrap_or(&Json::null()))?;
+        }
+        let host = waiting(|| Host::open_for(&self.db.db, &checked, options.clone()))?;
+        Ok(Opened {
+            host,
+            checked: Some(checked),
+            input,
+            state,
+        })
     }
 
     async fn on(
@@ -154,13 +187,13 @@ impl Run {
             self.check_same(&instance, input.as_ref())?;
             self.deploy(host, checked).await?;
             show.prime(host, id).await?;
-            if instance.status().has_ended() {
-                return show.end(&instance, None);
-            }
             if !state.is_empty() {
-                show.line(format_args!(
+                say(format_args!(
                     "--state is for a new instance; it is left out"
                 ));
+            }
+            if instance.status().has_ended() {
+                return show.end(&instance, None);
             }
             show.line(format_args!(
                 "Going on with workflow {id} after {} turns",
@@ -175,8 +208,12 @@ impl Run {
                 Some(checked) => self.choose(&workflows(checked), &host.workflows()?)?,
                 None => self.choose(&host.workflows()?, &[])?,
             };
-            self.deploy(host, checked).await?;
             let input = input.unwrap_or_else(Json::null);
+            if let Some(checked) = &checked {
+                // Refused now, nothing is deployed.
+                checked.check_input(&workflow, &input)?;
+            }
+            self.deploy(host, checked).await?;
             if !state.is_empty() {
                 // The state is written before the start, so a refusal must come before that.
                 host.check_input(&workflow, &input).await?;
@@ -284,14 +321,13 @@ impl Run {
         let unfinished = rows.iter().filter(|row| !row.status.has_ended());
         let others = unfinished.filter(|row| !ours.contains(&row.id)).count();
         if others > 0 && !self.quiet {
-            let (are, s) = if others == 1 {
-                ("is", "")
-            } else {
-                ("are", "s")
+            let (are, s, they) = match others {
+                1 => ("is", "", "it is"),
+                _ => ("are", "s", "they are"),
             };
             let list = self.with_db("wfhost list".into());
             say(format_args!(
-                "there {are} {others} other unfinished instance{s}, left as {are}; see: {list}"
+                "there {are} {others} other unfinished instance{s}, left as {they}; see: {list}"
             ));
         }
         Ok(())
@@ -299,14 +335,17 @@ impl Run {
 
     /// The command that goes on with an instance.
     fn go_on(&self, id: &InstanceId) -> String {
-        self.with_db(format!("wfhost run --id {id}"))
+        self.with_db(format!("wfhost run --id={id}"))
     }
 
     fn with_db(&self, command: String) -> String {
         if self.db.db == Path::new("wfhost.redb") {
             return command;
         }
-        format!("{command} --db {}", self.db.db.display())
+        format!(
+            "{command} --db {}",
+            quoted(&self.db.db.display().to_string())
+        )
     }
 }
 
@@ -332,39 +371,85 @@ fn tree(rows: &[Summary], root: &InstanceId) -> Vec<InstanceId> {
     tree
 }
 
-/// Ctrl-C or a request to terminate. A second Ctrl-C leaves at once.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).ok();
-    let terminated = async {
-        match &mut terminate {
-            Some(signal) => signal.recv().await,
-            None => std::future::pending().await,
+/// What a run begins with.
+struct Opened {
+    host: Host,
+    checked: Option<Checked>,
+    input: Option<Json>,
+    state: Vec<StateWrite>,
+}
+
+/// Ctrl-C and requests to terminate, from the start of the command on.
+struct Signals {
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
+}
+
+impl Signals {
+    fn listen() -> Self {
+        let listen = |kind| signal(kind).ok();
+        Self {
+            interrupt: listen(SignalKind::interrupt()),
+            terminate: listen(SignalKind::terminate()),
         }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminated => {}
     }
-    tokio::spawn(async {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            std::process::exit(Exit::Interrupted as i32);
+
+    async fn recv(&mut self) {
+        async fn one(signal: &mut Option<Signal>) {
+            match signal {
+                Some(signal) => drop(signal.recv().await),
+                None => std::future::pending().await,
+            }
         }
-    });
+        tokio::select! {
+            () = one(&mut self.interrupt) => {}
+            () = one(&mut self.terminate) => {}
+        }
+    }
+}
+
+/// An argument as a shell reads it.
+fn quoted(argument: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !argument.is_empty() && argument.chars().all(plain) {
+        return argument.to_owned();
+    }
+    format!("'{}'", argument.replace('\'', r"'\''"))
+}
+
+/// The largest input that is read; what is larger is refused by the host anyway.
+const INPUT_BYTES_MAX: u64 = 17 * 1024 * 1024;
+
+/// Reads all of it, but not without end.
+fn read_bounded(from: impl std::io::Read) -> std::io::Result<String> {
+    let mut text = String::new();
+    let bytes = from.take(INPUT_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if bytes as u64 > INPUT_BYTES_MAX {
+        let message = format!("it has more than {INPUT_BYTES_MAX} bytes");
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::FileTooLarge,
+            message,
+        ));
+    }
+    Ok(text)
 }
 
 fn read_json(text: &str) -> Result<Json, Failure> {
     let (name, text) = match text.strip_prefix('@') {
-        Some(path) => (path.to_owned(), std::fs::read_to_string(path)),
-        None if text == "-" => {
-            let mut read = String::new();
-            let result = std::io::stdin().read_to_string(&mut read).map(|_| read);
-            ("stdin".to_owned(), result)
+        Some(path) => {
+            let read = std::fs::File::open(path).and_then(read_bounded);
+            (format!("`{path}`"), read)
         }
+        None if text == "-" => ("stdin".to_owned(), read_bounded(std::io::stdin().lock())),
         None => ("--input".to_owned(), Ok(text.to_owned())),
     };
     let text = text.map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
     let text = text.trim().to_owned();
+    if text.is_empty() {
+        return Err(Failure::usage(format!(
+            "{name} is empty; it takes one JSON value"
+        )));
+    }
     Json::parse(text).map_err(|error| Failure::usage(format!("{name}: {error}")))
 }
 
@@ -466,12 +551,17 @@ impl Show {
         if let Some(reason) = instance.stall() {
             say(format_args!("the instance `{id}` is stalled: {reason}"));
             say(format_args!(
-                "it is kept; once that is mended, go on with: {}",
+                "it is kept; {}: {}",
+                remedy(reason),
                 self.go_on
             ));
         }
         if let Some(failure) = instance.failure() {
-            say(format_args!("{}: {}", failure.kind, failure.message));
+            say(format_args!(
+                "{}: {}",
+                failure.kind,
+                text::plain(&failure.message)
+            ));
         }
         Ok(match instance.status() {
             Status::Completed => Exit::Ok,
@@ -485,5 +575,18 @@ impl Show {
         if !self.quiet && !self.json {
             say(line);
         }
+    }
+}
+
+/// What goes before the command that goes on with a stalled instance.
+fn remedy(reason: &StallReason) -> &'static str {
+    match reason {
+        StallReason::ActivityMissing { .. } | StallReason::WorkflowMissing { .. } => {
+            "add the PATH of a module that offers it to"
+        }
+        StallReason::Divergence { .. }
+        | StallReason::Limit { .. }
+        | StallReason::HostDeaths { .. }
+        | StallReason::ModuleUnusable { .. } => "to try again",
     }
 }

@@ -47,12 +47,17 @@ fn attempt_line(attempt: &Attempt, name: &str) -> String {
     match (&attempt.outcome, attempt.retry_at) {
         (Ok(_), _) => head,
         (Err(failure), None) => {
-            format!("{head}: failed as `{}`: {}", failure.kind, failure.message)
+            format!(
+                "{head}: failed as `{}`: {}",
+                failure.kind,
+                plain(&failure.message)
+            )
         }
         (Err(failure), Some(at)) => {
             format!(
                 "{head}: failed as `{}`: {}; again at {at}",
-                failure.kind, failure.message
+                failure.kind,
+                plain(&failure.message)
             )
         }
     }
@@ -98,12 +103,8 @@ pub(super) fn history(record: &Record, told: &Told) -> Vec<String> {
 
 fn turn(past: &PastTurn, lines: &mut Vec<String>) {
     let turn = &past.turn;
-    let inputs = past.delivered.inputs.len();
-    let plural = if inputs == 1 { "" } else { "s" };
-    lines.push(format!(
-        "{}  turn {}, {inputs} input{plural}",
-        turn.at, past.number
-    ));
+    let inputs = count(past.delivered.inputs.len() as u64, "input");
+    lines.push(format!("{}  turn {}, {inputs}", turn.at, past.number));
     for call in &turn.state {
         lines.push(format!("    state {}", state_call(call)));
     }
@@ -142,7 +143,8 @@ fn other(record: &Record, activity: &str) -> String {
             } => {
                 format!(
                     "task {task}: failed as `{}`: {}",
-                    failure.kind, failure.message
+                    failure.kind,
+                    plain(&failure.message)
                 )
             }
             Happening::CancelRequested { reason } => with_reason("cancel requested", reason),
@@ -207,12 +209,45 @@ fn state_call(call: &StateCall) -> String {
     }
 }
 
+/// Log lines, indented. What a guest wrote must not pass for the host's own words or move the
+/// terminal's cursor: each line stands under its indent, control characters are written out.
 fn log(lines: &[LogLine], indent: &str) -> Vec<String> {
-    let one = |line: &LogLine| match line.level {
-        LogLevel::Info => format!("{indent}{}", line.message),
-        level => format!("{indent}{}: {}", level.as_str(), line.message),
-    };
-    lines.iter().map(one).collect()
+    let mut shown = Vec::new();
+    for line in lines {
+        let level = match line.level {
+            LogLevel::Info => String::new(),
+            level => format!("{}: ", level.as_str()),
+        };
+        for (number, part) in line.message.split('\n').enumerate() {
+            let level = if number == 0 { level.as_str() } else { "  " };
+            shown.push(format!("{indent}{level}{}", plain(part)));
+        }
+    }
+    shown
+}
+
+/// Text with its control characters written out, cut where it is too long for a person.
+pub(super) fn plain(text: &str) -> String {
+    /// Longest line of a guest that is shown whole.
+    const CHARS_MAX: usize = 2_000;
+    let mut shown = String::with_capacity(text.len().min(CHARS_MAX));
+    for (number, c) in text.chars().enumerate() {
+        if number == CHARS_MAX {
+            shown.push_str(&format!("… ({} bytes)", text.len()));
+            break;
+        }
+        if c.is_control() && c != '\t' {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// A count with its noun.
+pub(super) fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// What an instance waits for, a line each.
@@ -227,7 +262,8 @@ pub(super) fn pending(instance: &Instance) -> Vec<String> {
         } => {
             format!(
                 "task {id}: activity {name}, attempt {attempt} at {ready_at}, after `{}`: {}",
-                failure.kind, failure.message
+                failure.kind,
+                plain(&failure.message)
             )
         }
         TaskState::Activity { name, attempt, .. } => {
@@ -241,4 +277,22 @@ pub(super) fn pending(instance: &Instance) -> Vec<String> {
         }
     };
     instance.tasks().iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guests_words_cannot_pass_for_the_hosts() {
+        let message = "a\u{1b}[2J\nWorkflow Status: Completed".to_owned();
+        let line = LogLine {
+            level: LogLevel::Warn,
+            message,
+        };
+        assert_eq!(
+            log(&[line], "    "),
+            ["    warn: a\\u{1b}[2J", "      Workflow Status: Completed"]
+        );
+    }
 }

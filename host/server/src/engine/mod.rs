@@ -42,6 +42,7 @@ pub(crate) use running::Running;
 use slot::Slot;
 use timers::Timers;
 use turn::Begun;
+pub(crate) use turn::try_start;
 
 /// One record that has become durable, for those who watch.
 #[derive(Debug, Clone)]

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use wfhost_core::decide::{self, Refused, TurnFence};
 use wfhost_core::record::{StallReason, Started, Step, Turn};
-
 use wfhost_core::state::{Session, SessionEnd};
-use wfhost_core::{Delivered, Digest, Failure, Instance, Position, Role, Timestamp, kind};
+use wfhost_core::{Delivered, Digest, Failure, Instance, Name, Position, Role, Timestamp, kind};
 use wfhost_sandbox::{Birth, Guest, Module, TurnEnd, Unusable};
 use wfhost_store::SubmitError;
 
@@ -73,14 +72,6 @@ impl Engine {
         }
     }
 
-    /// Runs the first turn of a start and forgets it.
-    ///
-    /// # Errors
-    /// If the code refuses the input, or cannot run.
-    pub(crate) fn check_start(self: &Arc<Self>, started: &Started) -> Result<(), Error> {
-        self.first_turn(started).map(drop)
-    }
-
     fn first_turn(self: &Arc<Self>, started: &Started) -> Result<(Guest, TurnEnd), Error> {
         let unusable = |message| Error::ModuleUnusable {
             module: started.module,
@@ -90,15 +81,7 @@ impl Engine {
         let guest = self.guest(&module, started);
         let mut guest = guest.map_err(|error| unusable(crate::error::chain(&error)))?;
         let end = guest.turn(started.at, &[], self.session(started.at));
-        if let TurnEnd::Taken { turn, state } = &end
-            && let Some(failure) = refusal(turn, state)
-        {
-            let workflow = started.workflow.clone();
-            return Err(Error::InvalidInput {
-                workflow,
-                message: failure.message.clone(),
-            });
-        }
+        check_input(&started.workflow, &end)?;
         Ok((guest, end))
     }
 
@@ -350,6 +333,34 @@ fn birth(started: &Started) -> Birth {
         generation: started.generation,
         seed: started.seed,
         input: started.input.clone(),
+    }
+}
+
+/// Runs the first turn of a start on a module that need not be deployed, and forgets it.
+///
+/// # Errors
+/// If the code refuses the input, or cannot run.
+pub(crate) fn try_start(module: &Module, started: &Started, session: Session) -> Result<(), Error> {
+    let mut guest = module
+        .guest(birth(started))
+        .map_err(|error| Error::ModuleUnusable {
+            module: started.module,
+            message: crate::error::chain(&error),
+        })?;
+    check_input(&started.workflow, &guest.turn(started.at, &[], session))
+}
+
+/// Whether a first turn did anything but refuse its input.
+fn check_input(workflow: &Name, first: &TurnEnd) -> Result<(), Error> {
+    match first {
+        TurnEnd::Taken { turn, state } => match refusal(turn, state) {
+            Some(failure) => Err(Error::InvalidInput {
+                workflow: workflow.clone(),
+                message: failure.message.clone(),
+            }),
+            None => Ok(()),
+        },
+        _ => Ok(()),
     }
 }
 
