@@ -15,6 +15,10 @@ use crate::view;
 ///
 /// One line an instance, in the order of their starts.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  wfhost list
+  wfhost list --json | jq -r 'select(.status == \"stalled\") | .id'")]
 pub(super) struct List {
     #[command(flatten)]
     db: Db,
@@ -25,6 +29,10 @@ pub(super) struct List {
 
 /// Show one instance: status, input, output, what it waits for
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  wfhost show order-7
+  wfhost show order-7 --json | jq .pending")]
 pub(super) struct Show {
     /// The instance
     id: InstanceId,
@@ -38,6 +46,10 @@ pub(super) struct Show {
 
 /// Show everything that happened to an instance, in order
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  wfhost history order-7
+  wfhost history order-7 --json | jq 'select(.record == \"attempt\")'")]
 pub(super) struct History {
     /// The instance
     id: InstanceId,
@@ -74,6 +86,10 @@ pub(super) struct Replay {
 
 /// List the modules of a data file and what they offer
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  wfhost modules
+  wfhost modules --json | jq -r .digest")]
 pub(super) struct Modules {
     #[command(flatten)]
     db: Db,
