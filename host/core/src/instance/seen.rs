@@ -1,0 +1,185 @@
+//! What there is to see of an instance.
+
+use std::collections::BTreeMap;
+
+use super::{Delivered, End, Instance, Status, Task};
+use crate::codec::Chain;
+use crate::record::{Event, StallReason, Started};
+use crate::{Digest, Failure, Json, TaskId, Timestamp};
+
+/// What there is to see.
+impl Instance {
+    /// How the current generation began.
+    #[must_use]
+    pub fn started(&self) -> &Started {
+        &self.started
+    }
+
+    /// The input of the first generation.
+    #[must_use]
+    pub fn first_input(&self) -> &Json {
+        &self.first_input
+    }
+
+    /// The module whose code runs it.
+    #[must_use]
+    pub fn module(&self) -> Digest {
+        self.started.module
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match &self.end {
+            Some(End::Completed(_)) => Status::Completed,
+            Some(End::Failed(_)) => Status::Failed,
+            Some(End::Cancelled) => Status::Cancelled,
+            Some(End::Terminated(_)) => Status::Terminated,
+            None if self.stall().is_some() => Status::Stalled,
+            None if self.suspended => Status::Suspended,
+            None if self.turns == 0 => Status::Pending,
+            None => Status::Running,
+        }
+    }
+
+    /// Why it does not move, if it is stalled: the code itself, else the oldest task that is.
+    #[must_use]
+    pub fn stall(&self) -> Option<&StallReason> {
+        self.stall
+            .as_ref()
+            .or_else(|| self.stalled_tasks.values().next())
+    }
+
+    /// The tasks that do not move, and why.
+    #[must_use]
+    pub fn stalled_tasks(&self) -> &BTreeMap<TaskId, StallReason> {
+        &self.stalled_tasks
+    }
+
+    /// Why the workflow's code does not move, if that is what does not.
+    #[must_use]
+    pub fn stalled_code(&self) -> Option<&StallReason> {
+        self.stall.as_ref()
+    }
+
+    /// What it returned, if it completed.
+    #[must_use]
+    pub fn output(&self) -> Option<&Json> {
+        match &self.end {
+            Some(End::Completed(output)) => Some(output),
+            Some(End::Failed(_) | End::Cancelled | End::Terminated(_)) | None => None,
+        }
+    }
+
+    /// Why it ended without an output.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        match &self.end {
+            Some(End::Failed(failure)) => Some(failure.clone()),
+            Some(End::Cancelled) => Some(Failure::last(
+                crate::kind::CANCELLED,
+                "the workflow was cancelled",
+            )),
+            Some(End::Terminated(reason)) => Some(Failure::last(
+                crate::kind::TERMINATED,
+                reason
+                    .clone()
+                    .unwrap_or_else(|| "the workflow was terminated".into()),
+            )),
+            Some(End::Completed(_)) | None => None,
+        }
+    }
+
+    /// What the workflow shows of itself.
+    #[must_use]
+    pub fn custom_status(&self) -> Option<&Json> {
+        self.custom_status.as_ref()
+    }
+
+    /// When something last happened to it.
+    #[must_use]
+    pub fn updated_at(&self) -> Timestamp {
+        self.updated_at
+    }
+
+    /// How many turns it has taken, in all generations.
+    #[must_use]
+    pub fn turns(&self) -> u64 {
+        self.turns
+    }
+
+    /// How many records its history has.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// The link that its next record must carry.
+    #[must_use]
+    pub fn chain(&self) -> Chain {
+        self.chain
+    }
+
+    /// Notes the link to the record just written or read.
+    pub fn link(&mut self, chain: Chain) {
+        self.chain = chain;
+    }
+
+    /// What it waits for, in the order asked.
+    #[must_use]
+    pub fn tasks(&self) -> &BTreeMap<TaskId, Task> {
+        &self.tasks
+    }
+
+    /// The unread events, oldest first.
+    #[must_use]
+    pub fn unread_events(&self) -> Vec<Event> {
+        let by_arrival: BTreeMap<u64, &Event> = self
+            .buffered
+            .values()
+            .flatten()
+            .map(|(arrival, event)| (*arrival, event))
+            .collect();
+        by_arrival.into_values().cloned().collect()
+    }
+
+    /// Whether somebody has asked it to stop.
+    #[must_use]
+    pub fn cancel_requested(&self) -> bool {
+        self.cancel_requested
+    }
+
+    /// Whether a turn is due: the first one, or one with inputs that are not held back.
+    #[must_use]
+    pub fn turn_is_due(&self) -> bool {
+        self.end.is_none() && !self.suspended && (self.fresh() || !self.unread.is_empty())
+    }
+
+    /// Whether the current generation has not run yet.
+    #[must_use]
+    pub fn fresh(&self) -> bool {
+        self.turns_of_generation == 0
+    }
+
+    /// All that is unread, for the next turn. The first turn of a generation takes nothing.
+    #[must_use]
+    pub fn deliver(&self) -> Delivered {
+        let count = if self.fresh() { 0 } else { self.unread.len() };
+        self.deliver_first(count)
+    }
+
+    /// The oldest `count` unread inputs.
+    #[must_use]
+    pub fn deliver_first(&self, count: usize) -> Delivered {
+        let taken = self.unread.iter().take(count);
+        let not_before = taken
+            .clone()
+            .map(|unread| unread.due)
+            .max()
+            .unwrap_or_default();
+        Delivered {
+            inputs: taken.map(|unread| unread.input.clone()).collect(),
+            not_before: not_before.max(self.last_turn_at),
+        }
+    }
+}
