@@ -19,10 +19,10 @@ const NAME_BYTES_MAX: usize = 200;
 /// ```ignore
 /// /// Sells cars.
 /// #[workflow]
-/// async fn order(ctx: Context, order: Order) -> Result<Receipt> { todo!() }
+/// async fn order(ctx: Context, order: Order) -> Result<Receipt> { … }
 ///
 /// #[workflow(name = "OrderProcessingWorkflow", description = "Sells cars.")]
-/// async fn order_processing(ctx: Context, order: Order) -> Result<Receipt> { todo!() }
+/// async fn order_processing(ctx: Context, order: Order) -> Result<Receipt> { … }
 /// ```
 ///
 /// The function takes the `Context`, and one input of any type that serde can read, which may be
@@ -37,7 +37,7 @@ pub fn workflow(attribute: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// ```ignore
 /// #[activity(name = "NotifyActivity")]
-/// fn notify(ctx: ActivityContext, message: String) -> Result<()> { todo!() }
+/// fn notify(ctx: ActivityContext, message: String) -> Result<()> { … }
 /// ```
 ///
 /// The function takes the `ActivityContext`, and one input of any type that serde can read, which
