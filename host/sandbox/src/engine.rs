@@ -137,7 +137,7 @@ fn config(limits: &Limits) -> Config {
     config
 }
 
-/// The number of the set of WebAssembly features in [`FEATURES`], recorded with each start. A host
+/// The number of the set of WebAssembly features that guests may use, recorded with each start. A host
 /// that lets guests use another set gives that another number.
 pub const FEATURE_SET: u32 = 1;
 
