@@ -1,19 +1,20 @@
 //! The host as a library: what the command line does, any Rust program can do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use wfhost_core::decide::{self, Refused};
-use wfhost_core::record::{Entry, Event, Record, Started, StateWrite};
-use wfhost_core::state::{Items, ReadError, Session, Snapshot};
+use wfhost_core::record::{Event, Record, Started, StateWrite};
+use wfhost_core::state::Session;
 use wfhost_core::{Digest, Instance, InstanceId, Json, ModuleInfo, Name, Position, Role, Status};
 use wfhost_sandbox::{Limits, OutsideCall, Sandbox};
 use wfhost_store::{Moved, NewModule, Store, SubmitError, Summary};
 
+use crate::checked::{Checked, check_size, offered_once, prepare, trial};
 use crate::engine::{Engine, Observed, Running, now, try_start};
-use crate::error::{Error, chain};
+use crate::error::Error;
 use crate::replay::{Replayed, replay};
 use crate::start::{self, StartRequest};
 
@@ -53,50 +54,6 @@ pub struct Upload {
     pub label: String,
     /// A component, or a core module with component metadata.
     pub bytes: Vec<u8>,
-}
-
-/// Modules that were found to be fit, before any data file was touched.
-pub struct Checked {
-    payload_bytes_max: usize,
-    sandbox: Sandbox,
-    modules: Vec<NewModule>,
-}
-
-impl Checked {
-    /// What the modules are, in the order given.
-    pub fn modules(&self) -> impl Iterator<Item = &ModuleInfo> {
-        self.modules.iter().map(|module| &module.info)
-    }
-
-    /// Whether the code of one of their workflows would take this input: runs its first turn on an
-    /// empty state and forgets it. `false` if none of them has the workflow.
-    ///
-    /// # Errors
-    /// If the code refuses the input, the input is too large, or the module cannot run here.
-    pub fn check_input(&self, workflow: &Name, input: &Json) -> Result<bool, Error> {
-        check_size(Some(input), self.payload_bytes_max, || "the input".into())?;
-        let has_it = |it: &&NewModule| it.info.workflows.iter().any(|it| it.name == *workflow);
-        let Some(NewModule {
-            info,
-            bytes,
-            component,
-        }) = self.modules.iter().find(has_it)
-        else {
-            return Ok(false);
-        };
-        let module = info.digest;
-        let unusable = |error| Error::ModuleUnusable {
-            module,
-            message: chain(&error),
-        };
-        let loaded = self
-            .sandbox
-            .load(module, component.as_deref().unwrap_or(bytes));
-        let started = trial(workflow, module, input);
-        let session = Session::new(Box::new(Nothing), started.at);
-        try_start(&loaded.map_err(unusable)?, &started, session)?;
-        Ok(true)
-    }
 }
 
 /// What a deployment did.
@@ -591,86 +548,11 @@ impl Drop for Host {
     }
 }
 
-/// A state store that holds nothing.
-struct Nothing;
-
-impl Snapshot for Nothing {
-    fn position(&self) -> Position {
-        Position::default()
-    }
-
-    fn get(&self, _: &str) -> Result<Option<Entry>, ReadError> {
-        Ok(None)
-    }
-
-    fn scan(&self, _: &str, _: Option<&str>, _: usize) -> Result<Items, ReadError> {
-        Ok(Items::new())
-    }
-}
-
-/// A start that is tried and forgotten.
-fn trial(workflow: &Name, module: Digest, input: &Json) -> Started {
-    start::fresh(
-        start::random_id(),
-        workflow.clone(),
-        module,
-        input.clone(),
-        now(),
-    )
-}
-
-/// In one deployment a name means one module.
-fn offered_once(modules: &[NewModule]) -> Result<(), Error> {
-    let mut offered = BTreeMap::new();
-    for info in modules.iter().map(|module| &module.info) {
-        for (role, name) in info.offers() {
-            if let Some(other) = offered.insert((role, name), info)
-                && other.digest != info.digest
-            {
-                let labels = [other.label.clone(), info.label.clone()];
-                return Err(Error::OfferedTwice {
-                    role,
-                    name: name.clone(),
-                    labels,
-                });
-            }
-        }
-    }
-    Ok(())
-}
-
-fn check_size(
-    payload: Option<&Json>,
-    bytes_max: usize,
-    what: impl Fn() -> String,
-) -> Result<(), Error> {
-    let bytes = payload.map_or(0, Json::bytes);
-    if bytes > bytes_max {
-        return Err(Error::TooLarge {
-            what: what(),
-            bytes,
-            bytes_max,
-        });
-    }
-    Ok(())
-}
-
 fn sandbox(options: &Options) -> Result<Sandbox, Error> {
     let sandbox = Sandbox::new(options.limits.clone())?;
     Ok(match &options.outside {
         Some(outside) => sandbox.with_outside(outside.clone()),
         None => sandbox,
-    })
-}
-
-fn prepare(sandbox: &Sandbox, Upload { label, bytes }: Upload) -> Result<NewModule, Error> {
-    let prepared = sandbox.prepare(&bytes, &label, now());
-    let prepared = prepared.map_err(|source| Error::Rejected { label, source })?;
-    let (info, component) = (prepared.info, prepared.component);
-    Ok(NewModule {
-        info,
-        bytes,
-        component,
     })
 }
 

@@ -24,6 +24,7 @@
 //! # }
 //! ```
 
+mod checked;
 pub mod cli;
 mod engine;
 mod error;
@@ -34,11 +35,12 @@ mod replay;
 mod start;
 pub mod view;
 
+pub use checked::Checked;
 pub use engine::Observed;
 pub use error::Error;
 #[doc(hidden)]
 pub use host::Outside;
-pub use host::{Checked, Deployment, Host, Options, Settled, Upload};
+pub use host::{Deployment, Host, Options, Settled, Upload};
 pub use narrate::{Narrator, Told};
 pub use replay::Replayed;
 pub use start::StartRequest;

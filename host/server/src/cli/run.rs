@@ -13,9 +13,10 @@ use wfhost_core::{Instance, InstanceId, Json, Name, Status};
 use wfhost_store::Summary;
 
 use super::{Db, Exit, Failure, print, say, text, waiting};
+use crate::checked::Checked;
 use crate::engine::Observed;
 use crate::error::Error;
-use crate::host::{Checked, Host, Options, Settled, Upload};
+use crate::host::{Host, Options, Settled, Upload};
 use crate::narrate::{Narrator, Told};
 use crate::start::{self, StartRequest};
 use crate::view;
