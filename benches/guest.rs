@@ -5,7 +5,6 @@
 
 use std::hint::black_box;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -13,7 +12,7 @@ use wfhost_core::record::{Attempt, Command, Record, Started, Step};
 use wfhost_core::replay::{PastTurn, Playback};
 use wfhost_core::state::{Items, ReadError, Session, Snapshot};
 use wfhost_core::{Instance, Json, Position, RunId, Timestamp};
-use wfhost_sandbox::{AttemptCall, Birth, Guest, Limits, Module, Sandbox, TurnEnd};
+use wfhost_sandbox::{AttemptCall, Birth, Guest, Limits, Module, Sandbox, StopFlag, TurnEnd};
 
 const STEPS: u32 = 10_000;
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -70,6 +69,10 @@ fn started(module: &Module) -> Started {
         at: NOW,
         created_at: NOW,
         events: Vec::new(),
+        begins_at: None,
+        key: None,
+        carried: None,
+        reruns: Vec::new(),
     }
 }
 
@@ -92,6 +95,7 @@ fn guest(module: &Module) -> Guest {
         generation,
         seed,
         input,
+        origins: Vec::new(),
     };
     module.guest(birth).expect("it comes to life")
 }
@@ -185,9 +189,10 @@ fn lives(criterion: &mut Criterion) {
                 instance: "bench".into(),
                 attempt: 1,
                 idempotency_key: "key".into(),
+                started_at: NOW,
                 deadline: None,
                 time_max: Duration::MAX,
-                stop: Arc::default(),
+                stop: StopFlag::default(),
                 session: session(),
             })
         });

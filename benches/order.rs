@@ -40,7 +40,7 @@ fn host(runtime: &Runtime, dir: &Path) -> Host {
             value: Some(Json::parse(stock).expect("it is JSON")),
             expires_at: None,
         };
-        host.write_state(vec![write])
+        host.write_state(vec![write.into()])
             .await
             .expect("the file is there");
         host
@@ -55,11 +55,12 @@ fn unique_id() -> InstanceId {
 
 async fn order(host: &Host) {
     let request = StartRequest {
-        workflow: "OrderProcessingWorkflow".parse().expect("a name"),
-        input: Json::parse(r#"{"Name":"Cars","TotalCost":15000,"Quantity":1}"#).expect("JSON"),
         // Among so many, random ids of eight digits would meet.
         id: Some(unique_id()),
-        tags: Vec::new(),
+        ..StartRequest::new(
+            "OrderProcessingWorkflow".parse().expect("a name"),
+            Json::parse(r#"{"Name":"Cars","TotalCost":15000,"Quantity":1}"#).expect("JSON"),
+        )
     };
     let settled = host.run(request).await.expect("the order runs");
     assert_eq!(

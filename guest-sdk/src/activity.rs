@@ -51,8 +51,28 @@ impl ActivityContext {
 
     /// A context to call an activity function with in a test: instance `test`, first attempt.
     ///
-    /// The state store is not there outside of a host: using it panics.
+    /// A state store in memory comes with it, empty at first, which its clones share: calls with
+    /// the same context see what the others wrote. A thread has one such store, so that the next
+    /// context made here empties it.
+    ///
+    /// ```
+    /// # use wfhost_sdk::{ActivityContext, Result, activity};
+    /// #[activity]
+    /// fn count(ctx: ActivityContext, key: String) -> Result<u32> {
+    ///     let count = ctx.state().get(&key)?.unwrap_or(0) + 1;
+    ///     ctx.state().set(&key, &count)?;
+    ///     Ok(count)
+    /// }
+    ///
+    /// let ctx = ActivityContext::for_test();
+    /// assert_eq!(count(ctx.clone(), "visits".into())?, 1);
+    /// assert_eq!(count(ctx.clone(), "visits".into())?, 2);
+    /// assert_eq!(ctx.state().get("visits")?, Some(2));
+    /// # Ok::<(), wfhost_sdk::Error>(())
+    /// ```
+    #[cfg(not(target_family = "wasm"))]
     pub fn for_test() -> Self {
+        crate::testing::stand_in::start_with_empty_store();
         Self {
             instance: "test".into(),
             attempt: 1,

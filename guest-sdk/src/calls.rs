@@ -275,6 +275,21 @@ impl<T: DeserializeOwned> ActivityCall<T> {
         self.with(|options| options.at_most_once = true)
     }
 
+    /// What is called; only known until it is asked.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match &self.raw.phase {
+            Phase::Unasked(Command::CallActivity { name, .. }) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Tries again by this policy unless the call has one of its own.
+    pub(crate) fn retry_unless_given(self, policy: &RetryPolicy) -> Self {
+        self.with(|options| {
+            options.retry.get_or_insert_with(|| policy.clone().into());
+        })
+    }
+
     fn with(mut self, change: impl FnOnce(&mut ActivityOptions)) -> Self {
         self.raw.activity_options().map(change);
         self

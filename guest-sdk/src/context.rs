@@ -1,5 +1,6 @@
 //! What a workflow may ask of its host.
 
+use core::future::Future;
 use core::time::Duration;
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -8,14 +9,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::activity::Activity;
-use crate::bindings::workflow::wfhost::durable::context as imports;
 use crate::calls::{
     ActivityCall, ChildCall, Command, RawWait, Until, Wait, decode_event, decode_nothing,
 };
 use crate::failure::{Continuation, Error, Failure, Result, kind};
 use crate::host;
 use crate::json;
-use crate::reactor::Reactor;
+use crate::reactor::{Reactor, UpdateHandler};
 use crate::state::State;
 use crate::time::Timestamp;
 use crate::workflow::Workflow;
@@ -54,7 +54,7 @@ impl Context {
 
     /// Who this workflow is.
     pub fn info(&self) -> InstanceInfo {
-        let info = imports::info();
+        let info = host::info();
         InstanceInfo {
             id: info.id,
             run: info.run,
@@ -67,7 +67,7 @@ impl Context {
 
     /// The id of this instance.
     pub fn id(&self) -> String {
-        imports::info().id
+        host::info().id
     }
 
     /// The time of this turn: it stands still until the workflow has waited, and is the same on replay.
@@ -77,7 +77,7 @@ impl Context {
 
     /// The next number of a stream of random numbers that is the same on replay. Not for secrets.
     pub fn random(&self) -> u64 {
-        imports::random()
+        host::random()
     }
 
     /// A random UUID (version 4) that is the same on replay: two numbers of [`random`](Self::random).
@@ -101,7 +101,7 @@ impl Context {
     /// # }
     /// ```
     pub fn patched(&self, id: &str) -> bool {
-        imports::patched(id)
+        host::patched(id)
     }
 
     /// The state store, read and written by the workflow itself; its writes commit with the turn.
@@ -202,6 +202,32 @@ impl Context {
         self.wait(command, decode_nothing)
     }
 
+    /// Runs work that a cancellation must not cut off, such as giving back what was taken.
+    ///
+    /// The waits within are asked and awaited as if nobody had cancelled. A cancellation that comes
+    /// meanwhile is shown by the next wait outside. Dropping the future still drops the work.
+    ///
+    /// ```no_run
+    /// # use wfhost_sdk::{Context, Result, workflow};
+    /// # #[workflow]
+    /// # async fn example(ctx: Context, card: String) -> Result<()> {
+    /// let shipped = ctx.activity::<()>("Ship", &card).await;
+    /// if shipped.is_err() {
+    ///     ctx.shielded(ctx.activity::<()>("Refund", &card)).await?;
+    /// }
+    /// # Ok(shipped?)
+    /// # }
+    /// ```
+    pub async fn shielded<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = core::pin::pin!(work);
+        core::future::poll_fn(|cx| self.reactor.shielded(|| work.as_mut().poll(cx))).await
+    }
+
+    /// The cancellation that the next wait would show.
+    pub(crate) fn take_unseen_cancellation(&self) -> Option<Failure> {
+        self.reactor.take_unseen_cancellation()
+    }
+
     /// Waits until `condition` holds.
     ///
     /// It is looked at now, and again after each update that [`on_update`](Self::on_update)
@@ -213,8 +239,9 @@ impl Context {
     /// Answers updates of that name: messages that change the workflow's state and get an answer.
     ///
     /// The handler sees the workflow's state through an `Rc<RefCell<…>>` or a `Cell` that it
-    /// shares, and runs between the workflow's own polls. One handler a name; the last one counts.
-    /// An update without a handler fails as `unknown-update`.
+    /// shares, and runs between the workflow's own polls. If it fails, the failure is the answer,
+    /// and is recorded. One handler a name; the last one counts. An update without a handler is
+    /// refused as `unknown-update`, one whose input is no `I` as `invalid-input`.
     pub fn on_update<I, O>(
         &self,
         name: impl Into<String>,
@@ -223,10 +250,57 @@ impl Context {
         I: DeserializeOwned,
         O: Serialize,
     {
-        self.reactor.answer_updates(
-            name.into(),
-            Rc::new(move |input: &str| answer(input, &handler)),
-        );
+        self.on_validated_update(name, |_: &I| Ok(()), handler);
+    }
+
+    /// Answers updates of that name that `validator` lets in.
+    ///
+    /// What the validator refuses never happened: the caller is told its failure, and nothing is
+    /// recorded. It only reads, as a [query](Self::on_query) does. As the workflow may have moved on
+    /// before an update that was let in arrives, the validator is asked again right before the handler,
+    /// which may rely on it; an objection is the answer then.
+    ///
+    /// ```
+    /// # use std::{cell::Cell, rc::Rc};
+    /// # use wfhost_sdk::{Context, Failure, Result, workflow};
+    /// #[workflow]
+    /// async fn collect(ctx: Context, goal: u32) -> Result<u32> {
+    ///     let sum = Rc::new(Cell::new(0));
+    ///     let given = Rc::clone(&sum);
+    ///     ctx.on_validated_update(
+    ///         "give",
+    ///         |amount: &u32| match amount {
+    ///             0 => Err(Failure::new("nothing", "give at least 1").not_retryable().into()),
+    ///             _ => Ok(()),
+    ///         },
+    ///         move |amount| {
+    ///             given.set(given.get() + amount);
+    ///             Ok(given.get())
+    ///         },
+    ///     );
+    ///     ctx.until(|| sum.get() >= goal).await?;
+    ///     Ok(sum.get())
+    /// }
+    /// ```
+    pub fn on_validated_update<I, O>(
+        &self,
+        name: impl Into<String>,
+        validator: impl Fn(&I) -> Result<()> + 'static,
+        handler: impl Fn(I) -> Result<O> + 'static,
+    ) where
+        I: DeserializeOwned,
+        O: Serialize,
+    {
+        let validate = move |input: &str| {
+            let input = json::decode(input, kind::INVALID_INPUT, "the input")?;
+            validator(&input).map_err(Error::into_failure)
+        };
+        let answer = move |input: &str| json::through(input, "the answer", &handler);
+        let handler = UpdateHandler {
+            validate: Box::new(validate),
+            answer: Box::new(answer),
+        };
+        self.reactor.answer_updates(name.into(), handler);
     }
 
     /// Answers queries of that name: questions about the workflow's state.
@@ -244,7 +318,7 @@ impl Context {
     {
         self.reactor.answer_queries(
             name.into(),
-            Rc::new(move |input: &str| answer(input, &handler)),
+            Rc::new(move |input: &str| json::through(input, "the answer", &handler)),
         );
     }
 
@@ -254,7 +328,7 @@ impl Context {
     /// `invalid-payload` if the value has no JSON form.
     pub fn set_custom_status(&self, status: &(impl Serialize + ?Sized)) -> Result<(), Failure> {
         let status = json::encode(status, kind::INVALID_PAYLOAD, "the custom status")?;
-        imports::set_custom_status(&status);
+        host::set_custom_status(&status);
         Ok(())
     }
 
@@ -300,15 +374,6 @@ impl Context {
         let input = json::encode(input, kind::INVALID_INPUT, "the input");
         RawWait::new(&self.reactor, input.map(command))
     }
-}
-
-fn answer<I: DeserializeOwned, O: Serialize>(
-    input: &str,
-    handler: &impl Fn(I) -> Result<O>,
-) -> Result<String, Failure> {
-    let input = json::decode(input, kind::INVALID_INPUT, "the input")?;
-    let output = handler(input).map_err(Error::into_failure)?;
-    json::encode(&output, kind::INVALID_OUTPUT, "the answer")
 }
 
 /// Writes 128 random bits as a UUID of version 4, variant 1 (RFC 9562).

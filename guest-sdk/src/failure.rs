@@ -28,6 +28,8 @@ pub mod kind {
     pub const INVALID_STATE: &str = "invalid-state";
     /// A conditional write found another version. Its details are `{"found": version}`, 0 for no value.
     pub const VERSION_MISMATCH: &str = "version-mismatch";
+    /// A [`Saga`](crate::Saga) failed, and so did what was to undo its steps.
+    pub const COMPENSATION_FAILED: &str = "compensation-failed";
     /// The module has no workflow of that name.
     pub const UNKNOWN_WORKFLOW: &str = "unknown-workflow";
     /// The module has no activity of that name.
@@ -217,6 +219,11 @@ impl Error {
     /// What is recorded of this error.
     pub fn into_failure(self) -> Failure {
         self.failure
+    }
+
+    /// Whether it carries no failure, but the next generation.
+    pub(crate) fn is_continuation(&self) -> bool {
+        self.continuation.is_some()
     }
 
     pub(crate) fn into_parts(self) -> (Failure, Option<Continuation>) {

@@ -54,21 +54,27 @@ impl ActivityEntry {
 
 fn start<W: Workflow>(input: &str) -> Result<(Run, Step), Failure> {
     let input = json::decode(input, kind::INVALID_INPUT, "the input")?;
-    let reactor = Rc::<Reactor>::default();
-    let code = W::run(Context::new(Rc::clone(&reactor)), input);
-    Ok(Run::start(reactor, async move {
-        Ok(json::encode(
-            &code.await?,
-            kind::INVALID_OUTPUT,
-            "the result",
-        )?)
-    }))
+    Ok(start_with::<W>(input, drop))
 }
 
-fn run<A: Activity>(ctx: ActivityContext, input: &str) -> Result<String, Failure> {
-    let input = json::decode(input, kind::INVALID_INPUT, "the input")?;
-    let output = A::run(ctx, input).map_err(|error| error.into_failure())?;
-    json::encode(&output, kind::INVALID_OUTPUT, "the result")
+/// Starts a `#[workflow]` function, and gives its output to `keep` once it is written as JSON.
+pub(crate) fn start_with<W: Workflow>(
+    input: W::Input,
+    keep: impl FnOnce(W::Output) + 'static,
+) -> (Run, Step) {
+    let reactor = Rc::<Reactor>::default();
+    let code = W::run(Context::new(Rc::clone(&reactor)), input);
+    Run::start(reactor, async move {
+        let output = code.await?;
+        let written = json::encode(&output, kind::INVALID_OUTPUT, "the result")?;
+        keep(output);
+        Ok(written)
+    })
+}
+
+/// Runs one attempt of an `#[activity]` function.
+pub(crate) fn run<A: Activity>(ctx: ActivityContext, input: &str) -> Result<String, Failure> {
+    json::through(input, "the result", |input| A::run(ctx, input))
 }
 
 /// The workflows of a module, as the generated exports ask for them.
@@ -122,6 +128,17 @@ impl Workflows {
         RUN.with_borrow(|run| {
             let run = run.as_ref().expect("the host starts before it asks");
             run.query(name, input).map_err(Into::into)
+        })
+    }
+
+    /// `workflow.validate-update`
+    ///
+    /// # Errors
+    /// `unknown-update`, `invalid-input`, or what the validator objects.
+    pub fn validate_update(&self, name: &str, input: &str) -> Result<(), types::Failure> {
+        RUN.with_borrow(|run| {
+            let run = run.as_ref().expect("the host starts before it asks");
+            run.validate_update(name, input).map_err(Into::into)
         })
     }
 }
@@ -287,6 +304,9 @@ macro_rules! __export_workflows {
                 }
                 fn query(name: String, input: String) -> Result<String, types::Failure> {
                     WORKFLOWS.query(&name, &input)
+                }
+                fn validate_update(name: String, input: String) -> Result<(), types::Failure> {
+                    WORKFLOWS.validate_update(&name, &input)
                 }
             }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::failure::Failure;
+use crate::failure::{Error, Failure, Result, kind};
 
 /// Reads a value, or says where `text` does not fit: `the input does not fit: Items[2].Price: …`.
 pub(crate) fn decode<T: DeserializeOwned>(
@@ -21,6 +21,17 @@ pub(crate) fn encode(
     what: &str,
 ) -> Result<String, Failure> {
     serde_json::to_string(value).map_err(|error| unwritable(&error, kind, what))
+}
+
+/// Calls code that takes and gives typed values with JSON; `what` names the value that it gives.
+pub(crate) fn through<I: DeserializeOwned, O: Serialize>(
+    input: &str,
+    what: &str,
+    call: impl FnOnce(I) -> Result<O>,
+) -> Result<String, Failure> {
+    let input = decode(input, kind::INVALID_INPUT, "the input")?;
+    let output = call(input).map_err(Error::into_failure)?;
+    encode(&output, kind::INVALID_OUTPUT, what)
 }
 
 #[cold]

@@ -1,11 +1,8 @@
 //! The `log` crate's macros and panics, told to the host.
 
-use core::fmt::Write as _;
-use std::panic::PanicHookInfo;
-
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use crate::bindings::workflow::wfhost::durable::log as host;
+use crate::host::log as host;
 
 struct HostLog;
 
@@ -31,24 +28,25 @@ impl Log for HostLog {
     fn flush(&self) {}
 }
 
-/// Sends logs and panics to the host from now on. Another call changes nothing.
+/// Sends logs to the host from now on, and the panics of a guest. Another call changes nothing.
+///
+/// Outside of Wasm panics stay with whoever runs the tests, and so do the logs if a logger is
+/// installed already.
 pub(crate) fn install() {
     if log::set_logger(&HostLog).is_ok() {
         log::set_max_level(LevelFilter::Trace);
+        #[cfg(target_family = "wasm")]
         std::panic::set_hook(Box::new(tell_panic));
     }
 }
 
-fn tell_panic(panic: &PanicHookInfo<'_>) {
-    let mut location = String::new();
-    if let Some(at) = panic.location() {
-        let _ = write!(location, "{}:{}:{}", at.file(), at.line(), at.column());
-    }
+#[cfg(target_family = "wasm")]
+fn tell_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let location = panic
+        .location()
+        .map(|at| format!("{}:{}:{}", at.file(), at.line(), at.column()));
     let message = panic
         .payload_as_str()
         .unwrap_or("a panic without a message");
-    host::panicked(
-        message,
-        Some(location.as_str()).filter(|location| !location.is_empty()),
-    );
+    host::panicked(message, location.as_deref());
 }

@@ -5,8 +5,8 @@ use core::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::bindings::workflow::wfhost::durable::state as store;
 use crate::failure::{Failure, Result, kind};
+use crate::host::state as store;
 use crate::json;
 use crate::time::Timestamp;
 
@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 /// has changed since; otherwise they run again. So reading a number, and writing a smaller one,
 /// never loses an update. The writes of a failed attempt are dropped.
 ///
-/// Keys are 1 to 200 bytes.
+/// Keys are 1 to 1,024 bytes.
 ///
 /// ```no_run
 /// # use wfhost_sdk::{ActivityContext, Result, Failure};

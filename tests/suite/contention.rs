@@ -18,7 +18,7 @@ async fn of_two_who_want_the_last_cars_one_gets_them() {
             value: Some(stock.clone()),
             expires_at: None,
         };
-        host.write_state(vec![write]).await.unwrap();
+        host.write_state(vec![write.into()]).await.unwrap();
         let order = r#"{"Name":"Cars","TotalCost":15000,"Quantity":10}"#;
         let order = |id: &str| host.run(request("OrderProcessingWorkflow", id, order));
         let (one, other) = (format!("a-{round}"), format!("b-{round}"));
@@ -33,7 +33,7 @@ async fn of_two_who_want_the_last_cars_one_gets_them() {
             1,
             "round {round}: {processed:?}"
         );
-        let left = host.state("Cars").await.unwrap().unwrap().value();
+        let left = host.state("Cars").await.unwrap().unwrap().value.value();
         assert_eq!(left["quantity"], json!(0));
     }
 }
@@ -47,7 +47,7 @@ async fn many_who_want_one_key_all_get_their_turn() {
         value: Some(payload("60")),
         expires_at: None,
     };
-    host.write_state(vec![write]).await.unwrap();
+    host.write_state(vec![write.into()]).await.unwrap();
     let ids: Vec<_> = (0..BUYERS)
         .map(|number| format!("buyer-{number}"))
         .collect();
@@ -68,7 +68,10 @@ async fn many_who_want_one_key_all_get_their_turn() {
         }
     }
     assert_eq!(sold, 60);
-    assert_eq!(host.state("seats").await.unwrap().unwrap().as_str(), "0");
+    assert_eq!(
+        host.state("seats").await.unwrap().unwrap().value.as_str(),
+        "0"
+    );
 }
 
 #[test]

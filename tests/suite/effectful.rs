@@ -46,7 +46,10 @@ async fn a_call_to_the_outside_happens_after_all_before_it_is_durable() {
         settled.instance.output().unwrap().value(),
         json!(["A", "B", "C"])
     );
-    assert_eq!(opened.state("sent").await.unwrap().unwrap().as_str(), "3");
+    assert_eq!(
+        opened.state("sent").await.unwrap().unwrap().value.as_str(),
+        "3"
+    );
     let attempts = history(&opened, "o")
         .into_iter()
         .filter(|row| row["record"] == "attempt");
@@ -87,11 +90,14 @@ async fn a_conflict_with_an_effectful_attempt_is_its_failure_and_its_policy_deci
         value: Some(payload("10")),
         expires_at: None,
     };
-    host.write_state(vec![write]).await.unwrap();
+    host.write_state(vec![write.into()]).await.unwrap();
     go_on.send(()).unwrap();
     let settled = host.wait(&id).await.unwrap();
     assert_eq!(settled.status(), Status::Completed);
-    assert_eq!(host.state("sent").await.unwrap().unwrap().as_str(), "11");
+    assert_eq!(
+        host.state("sent").await.unwrap().unwrap().value.as_str(),
+        "11"
+    );
     let rows = history(&host, "o");
     let kinds: Vec<_> = rows
         .iter()
@@ -161,7 +167,10 @@ async fn an_attempt_that_the_hosts_death_cut_off_runs_again_under_its_number_and
     host.drive(&id).unwrap();
     let settled = host.wait(&id).await.unwrap();
     assert_eq!(settled.instance.output().unwrap().value(), json!(["late"]));
-    assert_eq!(host.state("sent").await.unwrap().unwrap().as_str(), "1");
+    assert_eq!(
+        host.state("sent").await.unwrap().unwrap().value.as_str(),
+        "1"
+    );
     let run = settled.instance.started().run;
     assert_eq!(told.try_iter().collect::<Vec<_>>(), [format!("{run}-0-1")]);
     let rows = history(&host, "o");

@@ -1,7 +1,7 @@
 //! What durable execution means, on real guests.
 
 use serde_json::json;
-use wfhost::{Event, Host, StallReason, StateWrite, Status};
+use wfhost::{Children, Event, Host, StallReason, StateWrite, Status};
 
 use crate::support::{deploy, history, host, json as payload, name, output, request, run};
 
@@ -25,7 +25,9 @@ async fn raise(host: &Host, id: &str, event: &str, value: &str) {
         name: name(event),
         payload: payload(value),
     };
-    host.raise_event(&id.parse().unwrap(), event).await.unwrap();
+    host.raise_event(&id.parse().unwrap(), event, None)
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,7 +49,7 @@ async fn events_are_buffered_and_come_in_their_order() {
         payload: payload("1"),
     };
     let late = host
-        .raise_event(&"s".parse().unwrap(), event)
+        .raise_event(&"s".parse().unwrap(), event, None)
         .await
         .unwrap_err();
     assert_eq!(late.to_string(), "the instance `s` has ended (completed)");
@@ -148,7 +150,10 @@ async fn counters_that_race_in_their_turns_lose_no_count() {
         let settled = host.wait(&id.parse().unwrap()).await.unwrap();
         assert_eq!(settled.status(), Status::Completed);
     }
-    assert_eq!(host.state("counter").await.unwrap().unwrap().as_str(), "60");
+    assert_eq!(
+        host.state("counter").await.unwrap().unwrap().value.as_str(),
+        "60"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -247,10 +252,10 @@ async fn a_cancelled_workflow_cleans_up_and_a_terminated_one_does_not() {
         host.start(request("CleansUp", id, "null")).await.unwrap();
     }
     let [cancelled, terminated] = ["cancelled", "terminated"].map(|id| id.parse().unwrap());
-    host.cancel(&cancelled, Some("changed my mind".into()))
+    host.cancel(&cancelled, Some("changed my mind".into()), None)
         .await
         .unwrap();
-    host.terminate(&terminated, Some("enough".into()))
+    host.terminate(&terminated, Some("enough".into()), Children::Too, None)
         .await
         .unwrap();
     let settled = host.wait(&cancelled).await.unwrap();
@@ -320,11 +325,14 @@ async fn a_host_that_was_closed_goes_on_where_it_was() {
         value: Some(payload("[1]")),
         expires_at: None,
     };
-    first.write_state(vec![write]).await.unwrap();
+    first.write_state(vec![write.into()]).await.unwrap();
     first.close().await.unwrap();
 
     let second = open();
-    assert_eq!(second.state("k").await.unwrap().unwrap().as_str(), "[1]");
+    assert_eq!(
+        second.state("k").await.unwrap().unwrap().value.as_str(),
+        "[1]"
+    );
     second.drive(&id).unwrap();
     raise(&second, "s", "number", "2").await;
     let settled = second.wait(&id).await.unwrap();
@@ -358,7 +366,10 @@ async fn a_missing_activity_is_not_forgotten_while_other_work_goes_on() {
 async fn whoever_waits_is_told_of_a_termination() {
     let host = host(&["steps"]).await;
     let id = host.start(request("CleansUp", "t", "null")).await.unwrap();
-    let (settled, terminated) = tokio::join!(host.wait(&id), host.terminate(&id, None));
+    let (settled, terminated) = tokio::join!(
+        host.wait(&id),
+        host.terminate(&id, None, Children::Too, None)
+    );
     terminated.unwrap();
     assert_eq!(settled.unwrap().status(), Status::Terminated);
 }

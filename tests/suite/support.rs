@@ -128,10 +128,8 @@ pub(crate) async fn deploy(host: &Host, packages: &[&str]) {
 
 pub(crate) fn request(workflow: &str, id: &str, input: &str) -> StartRequest {
     StartRequest {
-        workflow: name(workflow),
-        input: json(input),
         id: Some(id.parse().expect(id)),
-        tags: Vec::new(),
+        ..StartRequest::new(name(workflow), json(input))
     }
 }
 

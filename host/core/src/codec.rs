@@ -3,7 +3,7 @@
 //! ```text
 //! byte   0     format version of the record's kind, 1
 //!        1     kind: 1 started, 2 accepted, 3 turn, 4 attempt, 5 attempt-started, 6 stalled,
-//!              7 ended, 8 state-written, 9 attempt-stopped, 10 unstalled;
+//!              7 ended, 8 state-written, 9 attempt-stopped, 10 unstalled, 14 copied;
 //!              reserved: 11 moved, 12 patched, 13 capabilities
 //!        2-9   owner: the number of the instance, 0 for none, little-endian
 //!       10-13  length of the body in bytes, little-endian
@@ -83,6 +83,7 @@ pub fn encode(owner: u64, chain: Chain, record: &Record) -> Vec<u8> {
         Record::StateWritten(body) => frame(8, owner, chain, body),
         Record::AttemptStopped(body) => frame(9, owner, chain, body),
         Record::Unstalled(body) => frame(10, owner, chain, body),
+        Record::Copied(body) => frame(14, owner, chain, body),
     }
 }
 
@@ -120,6 +121,7 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
         8 => Record::StateWritten(read(body)?),
         9 => Record::AttemptStopped(read(body)?),
         10 => Record::Unstalled(read(body)?),
+        14 => Record::Copied(read(body)?),
         _ => return Err(DecodeError::Unknown { version, kind }),
     };
     Ok(Decoded {
@@ -175,6 +177,7 @@ mod tests {
         Record::Accepted(Accepted {
             at: Timestamp(1),
             what,
+            key: None,
         })
     }
 

@@ -5,11 +5,12 @@
 //! record takes its place.
 
 use crate::record::{
-    Accepted, Attempt, AttemptStarted, AttemptStopped, Ended, EndedHow, Event, Happening, LogLine,
-    Record, StallReason, Stalled, Started, StateWrite, Step, Turn, Unstalled,
+    Accepted, Asked, Attempt, AttemptStarted, AttemptStopped, Ended, EndedHow, Event, Happening,
+    LogLine, Parent, Record, StallReason, Stalled, Started, StateWrite, Step, Turn, Unstalled,
 };
 use crate::{
-    Digest, DurationMs, Failure, Instance, Json, Position, RunId, TaskId, TaskState, Timestamp,
+    Digest, DurationMs, Failure, Instance, Json, Name, Position, RunId, TaskId, TaskState,
+    Timestamp, kind,
 };
 
 /// Why a record was not taken.
@@ -25,6 +26,9 @@ pub enum Refused {
     /// What it had read of the state has changed. Do it again on a new snapshot.
     #[error("the state that it had read has changed")]
     Conflict,
+    /// A request with that key was made before; says what it asked.
+    #[error("the request key was used before, for {}", .0.as_str())]
+    Repeated(Asked),
 }
 
 /// The place in an instance's life where a guest stands.
@@ -133,6 +137,9 @@ pub fn take_turn(
     after.apply(&turn).map_err(|_| Refused::Stale)?;
     let before = instance.started();
     let start = Started {
+        carried: Some(Box::new(after.carry())),
+        begins_at: None,
+        reruns: Vec::new(),
         generation: before.generation + 1,
         seed: next_seed(before.seed, before.generation),
         module: next.unwrap_or(before.module),
@@ -202,6 +209,87 @@ pub fn end_attempt(
     })))
 }
 
+/// The end of a child, as its parent takes it: the task's end, or another start of it.
+///
+/// # Errors
+/// If the instance does not wait for it.
+pub fn end_child(
+    instance: &Instance,
+    of: TaskFence,
+    attempt: u32,
+    outcome: Result<Json, Failure>,
+    now: Timestamp,
+) -> Result<Record, Refused> {
+    let ended = end_task(instance, of, outcome.clone(), now)?;
+    let task = instance.tasks().get(&of.task).map(|task| &task.state);
+    let Some(TaskState::Child {
+        options,
+        attempt: current,
+        ..
+    }) = task
+    else {
+        return Err(Refused::Stale);
+    };
+    if *current != attempt {
+        return Err(Refused::Stale);
+    }
+    let Err(failure) = outcome else {
+        return Ok(ended);
+    };
+    let salt = format!("{}-{}-{}", of.run, of.generation, of.task);
+    let ended_from_outside = [kind::CANCELLED, kind::TERMINATED].contains(&failure.kind.as_str());
+    let policy = options.retry.as_ref().filter(|_| !ended_from_outside);
+    let delay = policy.and_then(|policy| policy.delay(attempt, &failure, &salt));
+    Ok(match delay {
+        None => ended,
+        Some(delay) => accepted(
+            now,
+            Happening::ChildFailed {
+                task: of.task,
+                failure,
+                retry_at: now.after(delay),
+            },
+        ),
+    })
+}
+
+/// When all attempts of an activity together have taken too long.
+#[must_use]
+pub fn total_deadline(task: &crate::Task) -> Option<Timestamp> {
+    let TaskState::Activity { options, .. } = &task.state else {
+        return None;
+    };
+    let total = options.total_timeout?;
+    Some(task.asked_at.after(total))
+}
+
+/// The end of an activity whose time is over while no attempt of it runs.
+///
+/// # Errors
+/// If the instance does not wait for it, or its time is not over.
+pub fn time_out(instance: &Instance, of: TaskFence, now: Timestamp) -> Result<Record, Refused> {
+    alive(instance)?;
+    let started = instance.started();
+    if (started.run, started.generation) != (of.run, of.generation) {
+        return Err(Refused::Stale);
+    }
+    let task = instance.tasks().get(&of.task).ok_or(Refused::Stale)?;
+    if total_deadline(task).is_none_or(|deadline| deadline > now) {
+        return Err(Refused::Stale);
+    }
+    let failure = Failure::last(
+        kind::TIMEOUT,
+        "all its attempts together took longer than they may",
+    );
+    Ok(accepted(
+        now,
+        Happening::TaskEnded {
+            task: of.task,
+            outcome: Err(failure),
+        },
+    ))
+}
+
 /// When an attempt that starts at `now` must be stopped, and why, by the timeouts of its task.
 #[must_use]
 pub fn attempt_deadline(task: &crate::Task, now: Timestamp) -> Option<Timestamp> {
@@ -209,9 +297,7 @@ pub fn attempt_deadline(task: &crate::Task, now: Timestamp) -> Option<Timestamp>
         return None;
     };
     let attempt = options.attempt_timeout.map(|timeout| now.after(timeout));
-    let total = options
-        .total_timeout
-        .map(|timeout| task.asked_at.after(timeout));
+    let total = total_deadline(task);
     match (attempt, total) {
         (Some(attempt), Some(total)) => Some(attempt.min(total)),
         (one, other) => one.or(other),
@@ -237,9 +323,15 @@ pub fn fire_timer(instance: &Instance, task: TaskId, now: Timestamp) -> Result<R
 ///
 /// # Errors
 /// If the instance has ended.
-pub fn raise_event(instance: &Instance, event: Event, now: Timestamp) -> Result<Record, Refused> {
+pub fn raise_event(
+    instance: &Instance,
+    event: Event,
+    key: Option<String>,
+    now: Timestamp,
+) -> Result<Record, Refused> {
+    asked_once(instance, key.as_deref())?;
     alive(instance)?;
-    Ok(accepted(now, Happening::EventRaised(event)))
+    Ok(requested(now, Happening::EventRaised(event), key))
 }
 
 /// The end of a child, or of an event raised to another instance.
@@ -274,13 +366,67 @@ pub fn end_task(
 pub fn request_cancel(
     instance: &Instance,
     reason: Option<String>,
+    key: Option<String>,
     now: Timestamp,
 ) -> Result<Record, Refused> {
+    asked_once(instance, key.as_deref())?;
     alive(instance)?;
     if instance.cancel_requested() {
         return Err(Refused::Stale);
     }
-    Ok(accepted(now, Happening::CancelRequested { reason }))
+    Ok(requested(now, Happening::CancelRequested { reason }, key))
+}
+
+/// A request that the running workflow answers. Its number is [`Instance::updates`] after it.
+///
+/// # Errors
+/// If the instance has ended.
+pub fn request_update(
+    instance: &Instance,
+    name: Name,
+    input: Json,
+    key: Option<String>,
+    now: Timestamp,
+) -> Result<Record, Refused> {
+    asked_once(instance, key.as_deref())?;
+    alive(instance)?;
+    let id = instance.updates() + 1;
+    Ok(requested(
+        now,
+        Happening::UpdateRequested { id, name, input },
+        key,
+    ))
+}
+
+/// Holds inputs back from now on. Work under way comes to its end.
+///
+/// # Errors
+/// If the instance has ended; [`Refused::Stale`] if they are held back already.
+pub fn suspend(
+    instance: &Instance,
+    reason: Option<String>,
+    key: Option<String>,
+    now: Timestamp,
+) -> Result<Record, Refused> {
+    asked_once(instance, key.as_deref())?;
+    alive(instance)?;
+    if instance.suspended().is_some() {
+        return Err(Refused::Stale);
+    }
+    Ok(requested(now, Happening::Suspended { reason }, key))
+}
+
+/// Lets inputs flow again, in the order in which they came.
+///
+/// # Errors
+/// If the instance has ended; [`Refused::Stale`] if they flow.
+pub fn resume(instance: &Instance, key: Option<String>, now: Timestamp) -> Result<Record, Refused> {
+    asked_once(instance, key.as_deref())?;
+    alive(instance)?;
+    if instance.suspended().is_none() {
+        return Err(Refused::Stale);
+    }
+    Ok(requested(now, Happening::Resumed, key))
 }
 
 /// The end, without asking the workflow.
@@ -290,13 +436,74 @@ pub fn request_cancel(
 pub fn terminate(
     instance: &Instance,
     reason: Option<String>,
+    recursive: bool,
+    key: Option<String>,
     now: Timestamp,
 ) -> Result<Record, Refused> {
+    asked_once(instance, key.as_deref())?;
     alive(instance)?;
     Ok(Record::Ended(Ended {
         at: now,
-        how: EndedHow::Terminated { reason },
+        how: EndedHow::Terminated { reason, recursive },
+        key,
     }))
+}
+
+/// Where the parent of a child stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParentStands {
+    /// It waits for the child.
+    Waits,
+    /// It goes on, and does not wait for the child any more.
+    GaveUp,
+    /// It has ended by itself.
+    Ended,
+    /// It was terminated.
+    Terminated {
+        /// With its children.
+        recursive: bool,
+    },
+}
+
+/// Where the instance that a child names as its parent stands.
+#[must_use]
+pub fn parent_stands(parent: &Instance, of: &Parent) -> ParentStands {
+    let started = parent.started();
+    if started.run == of.run && parent.status().has_ended() {
+        return match parent.terminated() {
+            Some(recursive) => ParentStands::Terminated { recursive },
+            None => ParentStands::Ended,
+        };
+    }
+    let current = (started.run, started.generation) == (of.run, of.generation);
+    let task = parent.tasks().get(&of.task).filter(|_| current);
+    match task.map(|task| &task.state) {
+        Some(TaskState::Child { attempt, .. }) if *attempt == of.attempt => ParentStands::Waits,
+        Some(_) | None => ParentStands::GaveUp,
+    }
+}
+
+/// What a child whose parent stands so is asked to do, if anything: unless it is detached, it ends
+/// with the task that waits for it.
+///
+/// # Errors
+/// If the child has ended; [`Refused::Stale`] if it goes on, or was asked before.
+pub fn end_with_parent(
+    child: &Instance,
+    parent: ParentStands,
+    now: Timestamp,
+) -> Result<Record, Refused> {
+    let of = child.started().parent.as_ref();
+    let of = of.filter(|of| !of.detached).ok_or(Refused::Stale)?;
+    let because = |what: &str| Some(format!("its parent `{}` {what}", of.id));
+    match parent {
+        ParentStands::Waits | ParentStands::Terminated { recursive: false } => Err(Refused::Stale),
+        ParentStands::Terminated { recursive: true } => {
+            terminate(child, because("was terminated"), true, None, now)
+        }
+        ParentStands::Ended => request_cancel(child, because("has ended"), None, now),
+        ParentStands::GaveUp => request_cancel(child, because("gave it up"), None, now),
+    }
 }
 
 /// The note that the workflow's code, or one task, does not move.
@@ -423,5 +630,17 @@ fn retry_at(
 }
 
 fn accepted(at: Timestamp, what: Happening) -> Record {
-    Record::Accepted(Accepted { at, what })
+    requested(at, what, None)
+}
+
+fn requested(at: Timestamp, what: Happening, key: Option<String>) -> Record {
+    Record::Accepted(Accepted { at, what, key })
+}
+
+/// A request key stands for one request.
+fn asked_once(instance: &Instance, key: Option<&str>) -> Result<(), Refused> {
+    match key.and_then(|key| instance.asked(key)) {
+        Some(asked) => Err(Refused::Repeated(asked)),
+        None => Ok(()),
+    }
 }

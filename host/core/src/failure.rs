@@ -41,8 +41,6 @@ pub mod kind {
     pub const CANCELLED: &str = "cancelled";
     /// The instance was terminated.
     pub const TERMINATED: &str = "terminated";
-    /// The contract has it and this version of the host does not.
-    pub const UNSUPPORTED: &str = "unsupported";
     /// A child's id is taken by another instance.
     pub const ID_IN_USE: &str = "id-in-use";
     /// The guest broke the contract: what it returned is not JSON, or is too large.

@@ -40,11 +40,31 @@ impl InstanceId {
     /// digest of that when it would be too long.
     #[must_use]
     pub fn of_child(&self, generation: u32, task: TaskId) -> Self {
-        let derived = format!("{self}-{generation}-{task}");
-        if derived.len() <= Self::BYTES_MAX {
-            return Self(derived.into());
+        Self::derived(format!("{self}-{generation}-{task}"))
+    }
+
+    /// The id of a child's start number `attempt`, from 1: the id itself for the first, `{id}-2`
+    /// and so on for those that follow a failure.
+    #[must_use]
+    pub fn of_attempt(&self, attempt: u32) -> Self {
+        match attempt {
+            0 | 1 => self.clone(),
+            _ => Self::derived(format!("{self}-{attempt}")),
         }
-        Self(Digest::of(derived.as_bytes()).hex().into())
+    }
+
+    /// The id that a start gets which names none but has a request key: the same key, the same id.
+    #[must_use]
+    pub fn of_request(workflow: &Name, key: &str) -> Self {
+        let digest = Digest::of(format!("{workflow}\n{key}").as_bytes()).hex();
+        Self(digest[..32].into())
+    }
+
+    fn derived(id: String) -> Self {
+        if id.len() <= Self::BYTES_MAX {
+            return Self(id.into());
+        }
+        Self(Digest::of(id.as_bytes()).hex().into())
     }
 }
 

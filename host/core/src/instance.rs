@@ -1,15 +1,18 @@
 //! An instance: the fold of its history.
 
+#[cfg(test)]
+mod properties;
 mod seen;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::codec::Chain;
 use crate::record::{
-    Accepted, ActivityOptions, Attempt, AttemptStarted, ChildOptions, Command, Ended, EndedHow,
-    Event, Happening, Record, StallReason, Started, Step, Turn,
+    Accepted, ActivityOptions, Asked, Attempt, AttemptStarted, Carried, ChildOptions, Command,
+    Ended, EndedHow, Event, Happening, Record, Request, StallReason, Started, Step, Suspension,
+    Turn,
 };
 use crate::{EventName, Failure, Json, Name, TaskId, Timestamp};
 
@@ -35,6 +38,18 @@ pub enum Status {
 }
 
 impl Status {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Running,
+        Self::Suspended,
+        Self::Stalled,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Terminated,
+    ];
+
     /// In lower case, as the command line and the API write it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -66,7 +81,10 @@ enum End {
     Completed(Json),
     Failed(Failure),
     Cancelled,
-    Terminated(Option<String>),
+    Terminated {
+        reason: Option<String>,
+        recursive: bool,
+    },
 }
 
 /// What a turn hands to the guest.
@@ -95,11 +113,16 @@ pub enum Input {
     },
 }
 
-impl Input {
-    fn is_cancel(&self) -> bool {
+impl Happening {
+    /// What was asked from outside, if that is what came in.
+    fn asked(&self) -> Option<Asked> {
         match self {
-            Self::CancelRequested { .. } => true,
-            Self::Completed { .. } | Self::UpdateRequested { .. } => false,
+            Self::EventRaised(_) => Some(Asked::Event),
+            Self::CancelRequested { .. } => Some(Asked::Cancel),
+            Self::UpdateRequested { id, .. } => Some(Asked::Update(*id)),
+            Self::Suspended { .. } => Some(Asked::Suspend),
+            Self::Resumed => Some(Asked::Resume),
+            Self::TimerFired { .. } | Self::TaskEnded { .. } | Self::ChildFailed { .. } => None,
         }
     }
 }
@@ -159,6 +182,12 @@ pub enum TaskState {
         name: Name,
         input: Json,
         options: ChildOptions,
+        /// Which start of it comes next or is under way, from 1.
+        attempt: u32,
+        /// It may not start earlier.
+        ready_at: Timestamp,
+        /// Why the one before failed.
+        last_failure: Option<Failure>,
     },
     /// A timer.
     Timer { fires_at: Timestamp },
@@ -185,6 +214,8 @@ pub struct Instance {
     last_turn_at: Timestamp,
     updated_at: Timestamp,
     tasks: BTreeMap<TaskId, Task>,
+    /// The tasks that await an event, by its name.
+    awaiting: BTreeMap<EventName, BTreeSet<TaskId>>,
     unread: VecDeque<Unread>,
     /// Unread events that nobody awaits, by arrival.
     buffered: BTreeMap<EventName, BTreeMap<u64, Event>>,
@@ -193,7 +224,15 @@ pub struct Instance {
     arrivals: u64,
     custom_status: Option<Json>,
     cancel_requested: bool,
-    suspended: bool,
+    /// How many updates were ever asked.
+    updates: u32,
+    /// Updates that are asked and not answered.
+    open_updates: BTreeSet<u32>,
+    suspended: Option<Suspension>,
+    /// The latest request keys, oldest first.
+    keys: VecDeque<(String, Asked)>,
+    /// Which records of the history began the generation before this one, and this one.
+    begun: [u64; 2],
     /// Why the workflow's code does not move.
     stall: Option<StallReason>,
     /// Tasks that do not move.
@@ -202,31 +241,64 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// The instance right after its first record.
+    /// So many request keys of an instance are remembered, the latest.
+    pub const KEYS_MAX: usize = 1_000;
+
+    /// The instance right after the first record of its history, or of the part that is kept.
     #[must_use]
     pub fn begin(started: Started) -> Self {
-        let mut instance = Self {
+        Self::begin_at(started, 0)
+    }
+
+    /// The instance right after the record number `index`, from 0, which began a generation.
+    #[must_use]
+    pub fn begin_at(mut started: Started, index: u64) -> Self {
+        let events = std::mem::take(&mut started.events);
+        let carried = started.carried.take().map(|carried| *carried);
+        let carried = carried.unwrap_or_else(|| Carried {
             first_input: started.input.clone(),
             turns: 0,
+            custom_status: None,
+            requests: Vec::new(),
+            updates: 0,
+            suspended: None,
+            keys: Vec::new(),
+        });
+        let mut instance = Self {
+            first_input: carried.first_input,
+            turns: carried.turns,
             turns_of_generation: 0,
-            records: 1,
+            records: index + 1,
             chain: Chain::default(),
             last_turn_at: started.at,
-            updated_at: started.at,
+            updated_at: started.created_at.max(started.at),
             tasks: BTreeMap::new(),
+            awaiting: BTreeMap::new(),
             unread: VecDeque::new(),
             buffered: BTreeMap::new(),
             handed: BTreeMap::new(),
             arrivals: 0,
-            custom_status: None,
+            custom_status: carried.custom_status,
             cancel_requested: false,
-            suspended: false,
+            updates: carried.updates,
+            open_updates: BTreeSet::new(),
+            suspended: carried.suspended,
+            keys: carried.keys.into(),
+            begun: [index; 2],
             stall: None,
             stalled_tasks: BTreeMap::new(),
             end: None,
             started: Box::new(started),
         };
-        for event in std::mem::take(&mut instance.started.events) {
+        if instance.started.generation == 0
+            && let Some(key) = instance.started.key.clone()
+        {
+            instance.remember(key, Asked::Start);
+        }
+        for request in carried.requests {
+            instance.request(request);
+        }
+        for event in events {
             instance.receive(event);
         }
         instance
@@ -241,6 +313,7 @@ impl Instance {
         if self.end.is_some() {
             return broken("something follows the end");
         }
+        let record = record.original();
         match record {
             Record::Started(started) if started.generation <= self.started.generation => {
                 return broken("a second start of the same generation");
@@ -249,6 +322,7 @@ impl Instance {
                 return broken("a turn took more inputs than there were");
             }
             Record::StateWritten(_) => return broken("a write from outside is in no history"),
+            Record::Copied(_) => return broken("a copy of a copy"),
             Record::Started(started) => self.renew(started),
             Record::Accepted(accepted) => self.accept(accepted),
             Record::Turn(turn) => self.turn(turn),
@@ -277,26 +351,39 @@ impl Instance {
         Ok(())
     }
 
+    /// A generation's start says all that is left of those before, so that it can stand alone.
     fn renew(&mut self, started: &Started) {
-        let next = Self::begin(started.clone());
+        let next = Self::begin_at(started.clone(), self.records);
         *self = Self {
-            first_input: self.first_input.clone(),
-            turns: self.turns,
             records: self.records,
             chain: self.chain,
-            last_turn_at: self.last_turn_at.max(started.at),
-
-            custom_status: self.custom_status.clone(),
-            // A request that the generation before did not take is the next one's; one that it did
-            // take may be made again.
-            cancel_requested: self.unread.iter().any(|unread| unread.input.is_cancel()),
-            unread: std::mem::take(&mut self.unread)
-                .into_iter()
-                .chain(next.unread)
-                .collect(),
-            suspended: self.suspended,
+            begun: [self.begun[1], self.records],
             ..next
         };
+    }
+
+    /// What the next generation takes over, besides unread events.
+    pub(crate) fn carry(&self) -> Carried {
+        let requests = self.unread.iter().filter_map(|unread| match &unread.input {
+            Input::Completed { .. } => None,
+            Input::CancelRequested { reason } => Some(Request::Cancel {
+                reason: reason.clone(),
+            }),
+            Input::UpdateRequested { id, name, input } => Some(Request::Update {
+                id: *id,
+                name: name.clone(),
+                input: input.clone(),
+            }),
+        });
+        Carried {
+            first_input: self.first_input.clone(),
+            turns: self.turns,
+            custom_status: self.custom_status.clone(),
+            requests: requests.collect(),
+            updates: self.updates,
+            suspended: self.suspended.clone(),
+            keys: self.keys.iter().cloned().collect(),
+        }
     }
 
     fn accept(&mut self, accepted: &Accepted) {
@@ -316,21 +403,72 @@ impl Instance {
                     self.complete(*task, outcome.clone(), Timestamp::default());
                 }
             }
-            Happening::CancelRequested { reason } => {
-                self.cancel_requested = true;
-                self.push(Input::CancelRequested {
+            Happening::ChildFailed {
+                task,
+                failure,
+                retry_at,
+            } => self.child_failed(*task, failure, *retry_at),
+            Happening::CancelRequested { reason } => self.request(Request::Cancel {
+                reason: reason.clone(),
+            }),
+            Happening::UpdateRequested { id, name, input } => self.request(Request::Update {
+                id: *id,
+                name: name.clone(),
+                input: input.clone(),
+            }),
+            Happening::Suspended { reason } => {
+                self.suspended = Some(Suspension {
                     reason: reason.clone(),
                 });
             }
-            Happening::UpdateRequested { id, name, input } => {
-                self.push(Input::UpdateRequested {
-                    id: *id,
-                    name: name.clone(),
-                    input: input.clone(),
-                });
+            Happening::Resumed => self.suspended = None,
+        }
+        if let Some((key, asked)) = accepted.key.clone().zip(accepted.what.asked()) {
+            self.remember(key, asked);
+        }
+    }
+
+    fn request(&mut self, request: Request) {
+        let input = match request {
+            Request::Cancel { reason } => {
+                self.cancel_requested = true;
+                Input::CancelRequested { reason }
             }
-            Happening::Suspended { .. } => self.suspended = true,
-            Happening::Resumed => self.suspended = false,
+            Request::Update { id, name, input } => {
+                self.updates = self.updates.max(id);
+                self.open_updates.insert(id);
+                Input::UpdateRequested { id, name, input }
+            }
+        };
+        self.unread.push_back(Unread {
+            input,
+            due: Timestamp::default(),
+            arrival: None,
+        });
+    }
+
+    /// Notes what a request key was used for.
+    fn remember(&mut self, key: String, asked: Asked) {
+        if self.keys.len() == Self::KEYS_MAX {
+            self.keys.pop_front();
+        }
+        self.keys.push_back((key, asked));
+    }
+
+    fn child_failed(&mut self, of: TaskId, failure: &Failure, at: Timestamp) {
+        let Some(task) = self.tasks.get_mut(&of) else {
+            return;
+        };
+        if let TaskState::Child {
+            attempt,
+            ready_at,
+            last_failure,
+            ..
+        } = &mut task.state
+        {
+            *attempt += 1;
+            *ready_at = at;
+            *last_failure = Some(failure.clone());
         }
     }
 
@@ -379,6 +517,9 @@ impl Instance {
                 name: name.clone(),
                 input: input.clone(),
                 options: options.clone(),
+                attempt: 1,
+                ready_at: at,
+                last_failure: None,
             },
             Command::CreateTimer { fires_at, .. } => TaskState::Timer {
                 fires_at: *fires_at,
@@ -395,7 +536,11 @@ impl Instance {
                 self.custom_status = Some(status.clone());
                 return;
             }
-            Command::AnswerUpdate { .. } | Command::Patched { .. } => return,
+            Command::AnswerUpdate { id, .. } => {
+                self.open_updates.remove(id);
+                return;
+            }
+            Command::Patched { .. } => return,
         };
         let task = command.task().expect("each of these commands opens a task");
 
@@ -407,7 +552,9 @@ impl Instance {
             },
         );
         if let Command::AwaitEvent { name, .. } = command {
-            self.hand_over(&EventName::from(name));
+            let name = EventName::from(name);
+            self.awaiting.entry(name.clone()).or_default().insert(task);
+            self.hand_over(&name);
         }
     }
 
@@ -440,26 +587,20 @@ impl Instance {
 
     /// Hands buffered events of that name to the tasks that await them, oldest to oldest.
     fn hand_over(&mut self, name: &EventName) {
-        let awaits = |task: &Task| match &task.state {
-            TaskState::Event { name: awaited } => EventName::from(awaited) == *name,
-            TaskState::Activity { .. }
-            | TaskState::Child { .. }
-            | TaskState::Timer { .. }
-            | TaskState::Raise { .. } => false,
-        };
-        while let Some(events) = self.buffered.get_mut(name) {
-            let Some(task) = self
-                .tasks
-                .iter()
-                .find(|(_, task)| awaits(task))
-                .map(|(id, _)| *id)
+        while let (Some(events), Some(awaiting)) =
+            (self.buffered.get_mut(name), self.awaiting.get_mut(name))
+        {
+            let (Some(task), Some((arrival, event))) = (awaiting.pop_first(), events.pop_first())
             else {
+                // Each is removed when it is empty.
                 return;
             };
-            let Some((arrival, event)) = events.pop_first() else {
+            if events.is_empty() {
                 self.buffered.remove(name);
-                return;
-            };
+            }
+            if awaiting.is_empty() {
+                self.awaiting.remove(name);
+            }
             self.tasks.remove(&task);
             let outcome = Ok(event.payload.clone());
             self.handed.insert(task, (arrival, event));
@@ -526,12 +667,28 @@ impl Instance {
 
     fn close(&mut self, task: TaskId) -> Option<Task> {
         self.stalled_tasks.remove(&task);
-        self.tasks.remove(&task)
+        let closed = self.tasks.remove(&task)?;
+        if let TaskState::Event { name } = &closed.state {
+            let name = EventName::from(name);
+            if let Some(awaiting) = self.awaiting.get_mut(&name) {
+                awaiting.remove(&task);
+                if awaiting.is_empty() {
+                    self.awaiting.remove(&name);
+                }
+            }
+        }
+        Some(closed)
     }
 
     fn ended(&mut self, ended: &Ended) {
+        if let Some(key) = ended.key.clone() {
+            self.remember(key, Asked::Terminate);
+        }
         match &ended.how {
-            EndedHow::Terminated { reason } => self.finish(End::Terminated(reason.clone())),
+            EndedHow::Terminated { reason, recursive } => self.finish(End::Terminated {
+                reason: reason.clone(),
+                recursive: *recursive,
+            }),
         }
     }
 
@@ -541,12 +698,14 @@ impl Instance {
         self.close_tasks();
         self.unread.clear();
         self.buffered.clear();
+        self.open_updates.clear();
     }
 
     /// Ends the generation's tasks. Unread events, and requests that no turn has taken, stay: they
     /// are the next generation's.
     fn close_tasks(&mut self) {
         self.tasks.clear();
+        self.awaiting.clear();
         self.stalled_tasks.clear();
         for unread in std::mem::take(&mut self.unread) {
             let Input::Completed { task, .. } = &unread.input else {
@@ -571,14 +730,6 @@ impl Instance {
         self.unread.push_back(Unread {
             input,
             due,
-            arrival: None,
-        });
-    }
-
-    fn push(&mut self, input: Input) {
-        self.unread.push_back(Unread {
-            input,
-            due: Timestamp::default(),
             arrival: None,
         });
     }

@@ -15,6 +15,7 @@ mod json;
 mod module;
 pub mod record;
 pub mod replay;
+pub mod rerun;
 pub mod state;
 mod time;
 

@@ -59,6 +59,9 @@ pub struct ModuleInfo {
     pub imports: Vec<String>,
     /// Nothing of the outside can be linked to its activities.
     pub contained: bool,
+    /// The modules of the deployment that first brought it, itself among them.
+    #[serde(default)]
+    pub deployed_with: Vec<Digest>,
     /// The workflows that it offers.
     pub workflows: Vec<Definition>,
     /// The activities that it offers.

@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Digest, DurationMs, Failure, InstanceId, Json, Name, RetryPolicy, RunId, TaskId, Timestamp,
+    Digest, DurationMs, Failure, InstanceId, InvalidId, Json, Name, RetryPolicy, RunId, TaskId,
+    Timestamp,
 };
 
 /// One entry of an instance's history.
@@ -32,6 +33,9 @@ pub enum Record {
     Ended(Ended),
     /// Somebody outside wrote to the state store. Belongs to no instance's history.
     StateWritten(StateWritten),
+    /// A record of another instance, which a rerun takes over. What it wrote to the state store is
+    /// not written again.
+    Copied(Box<Record>),
 }
 
 /// Somebody outside of any instance wrote to the state store.
@@ -72,8 +76,116 @@ pub struct Started {
     pub at: Timestamp,
     /// When the first generation was started.
     pub created_at: Timestamp,
-    /// Unread events that the generation before left, oldest first.
+    /// Events that are there from the start, oldest first: those that came with it, or that the
+    /// generation before left unread.
     pub events: Vec<Event>,
+    /// The first turn is not before then.
+    pub begins_at: Option<Timestamp>,
+    /// The request key that it was started with.
+    pub key: Option<String>,
+    /// What else the generations before left. With it the history before this record is not needed
+    /// any more.
+    pub carried: Option<Box<Carried>>,
+    /// The instances whose first turns this one takes over, if it is a rerun: of a rerun of a rerun
+    /// there are two, the one that took its turns first before the other.
+    pub reruns: Vec<Rerun>,
+}
+
+/// What a generation takes over from those before it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Carried {
+    /// The input of the first generation.
+    pub first_input: Json,
+    /// How many turns were taken before.
+    pub turns: u64,
+
+    /// What the workflow showed of itself.
+    pub custom_status: Option<Json>,
+    /// Requests that no turn has taken, oldest first.
+    pub requests: Vec<Request>,
+    /// How many updates were ever asked.
+    pub updates: u32,
+    /// Present if inputs are held back; the text says why.
+    pub suspended: Option<Suspension>,
+    /// Request keys that are remembered, oldest first.
+    pub keys: Vec<(String, Asked)>,
+}
+
+/// A request that waits for a turn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Request {
+    /// To cancel.
+    Cancel {
+        /// Why, if they said.
+        reason: Option<String>,
+    },
+    /// To answer an update.
+    Update {
+        /// Its number.
+        id: u32,
+        /// What is asked.
+        name: Name,
+        /// With what.
+        input: Json,
+    },
+}
+
+/// Inputs are held back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// Why, if they said.
+    pub reason: Option<String>,
+}
+
+/// What a request key was used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Asked {
+    /// A start.
+    Start,
+    /// An event.
+    Event,
+    /// An update, by its number.
+    Update(u32),
+    /// A cancellation.
+    Cancel,
+    /// A termination.
+    Terminate,
+    /// A suspension.
+    Suspend,
+    /// A resumption.
+    Resume,
+}
+
+impl Asked {
+    /// In words.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "a start",
+            Self::Event => "an event",
+            Self::Update(_) => "an update",
+            Self::Cancel => "a cancellation",
+            Self::Terminate => "a termination",
+            Self::Suspend => "a suspension",
+            Self::Resume => "a resumption",
+        }
+    }
+}
+
+/// Where a rerun comes from. During the turns that it takes over, its guest is told what the
+/// original was told of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rerun {
+    /// The original.
+    pub id: InstanceId,
+    /// Its run.
+    pub run: RunId,
+    /// Its parent.
+    pub parent: Option<InstanceId>,
+    /// Its seed in this generation.
+    pub seed: u64,
+    /// Up to which turn of this generation, from 1, they are its turns.
+    pub turns: u64,
 }
 
 /// The instance and the task that a child answers to.
@@ -87,6 +199,8 @@ pub struct Parent {
     pub generation: u32,
     /// The task of the parent that waits for this child.
     pub task: TaskId,
+    /// Counts the starts of the child from 1: a failed one may be followed by another.
+    pub attempt: u32,
     /// The child outlives its parent.
     pub detached: bool,
 }
@@ -107,6 +221,8 @@ pub struct Accepted {
     pub at: Timestamp,
     /// What.
     pub what: Happening,
+    /// The request key that it was asked with.
+    pub key: Option<String>,
 }
 
 /// What came in.
@@ -119,12 +235,22 @@ pub enum Happening {
     },
     /// Somebody raised an event.
     EventRaised(Event),
-    /// A child ended, or an event to another instance was delivered or refused.
+    /// A child ended, an event to another instance was delivered or refused, or the time of an
+    /// activity was over.
     TaskEnded {
         /// The task.
         task: TaskId,
         /// What came of it.
         outcome: Result<Json, Failure>,
+    },
+    /// A child failed, and is to be started again.
+    ChildFailed {
+        /// The task.
+        task: TaskId,
+        /// Why.
+        failure: Failure,
+        /// When the next start may be.
+        retry_at: Timestamp,
     },
     /// Somebody asked the workflow to stop.
     CancelRequested {
@@ -285,6 +411,24 @@ pub struct ChildOptions {
     pub detached: bool,
     /// Runs on the modules that its parent's deployment bound.
     pub same_deployment: bool,
+}
+
+impl ChildOptions {
+    /// The id of the child, before a start of it failed.
+    ///
+    /// # Errors
+    /// If the guest asked for one that cannot be.
+    pub fn child_id(
+        &self,
+        parent: &InstanceId,
+        generation: u32,
+        task: TaskId,
+    ) -> Result<InstanceId, InvalidId> {
+        match &self.id {
+            None => Ok(parent.of_child(generation, task)),
+            Some(id) => id.parse(),
+        }
+    }
 }
 
 /// An effectful attempt is about to start. Made durable before it does.
@@ -526,6 +670,8 @@ pub struct Ended {
     pub at: Timestamp,
     /// How.
     pub how: EndedHow,
+    /// The request key that it was asked with.
+    pub key: Option<String>,
 }
 
 /// How an instance was ended from outside.
@@ -535,10 +681,22 @@ pub enum EndedHow {
     Terminated {
         /// Why, if they said.
         reason: Option<String>,
+        /// Its children end with it.
+        recursive: bool,
     },
 }
 
 impl Record {
+    /// The record itself, or the one that it is a copy of.
+    #[must_use]
+    pub fn original(&self) -> &Self {
+        if let Self::Copied(record) = self {
+            record
+        } else {
+            self
+        }
+    }
+
     /// When it happened.
     #[must_use]
     pub fn at(&self) -> Timestamp {
@@ -553,6 +711,7 @@ impl Record {
             Self::Unstalled(unstalled) => unstalled.at,
             Self::Ended(ended) => ended.at,
             Self::StateWritten(written) => written.at,
+            Self::Copied(record) => record.at(),
         }
     }
 
@@ -568,7 +727,8 @@ impl Record {
             | Self::AttemptStopped(_)
             | Self::Stalled(_)
             | Self::Unstalled(_)
-            | Self::Ended(_) => Box::new(std::iter::empty()),
+            | Self::Ended(_)
+            | Self::Copied(_) => Box::new(std::iter::empty()),
         }
     }
 
@@ -579,11 +739,16 @@ impl Record {
             Self::Started(started) => {
                 found.push(&mut started.input);
                 found.extend(started.events.iter_mut().map(|event| &mut event.payload));
+                if let Some(carried) = &mut started.carried {
+                    found.extend(carried.payloads_mut());
+                }
             }
+            Self::Copied(record) => return record.payloads_mut(),
             Self::Accepted(accepted) => match &mut accepted.what {
                 Happening::EventRaised(event) => found.push(&mut event.payload),
                 Happening::TaskEnded { outcome, .. } => found.extend(payload_of(outcome)),
                 Happening::UpdateRequested { input, .. } => found.push(input),
+                Happening::ChildFailed { failure, .. } => found.extend(failure.details.as_mut()),
                 Happening::TimerFired { .. }
                 | Happening::CancelRequested { .. }
                 | Happening::Suspended { .. }
@@ -633,6 +798,22 @@ impl Record {
             | Self::Unstalled(_)
             | Self::Ended(_) => {}
         }
+        found
+    }
+}
+
+impl Carried {
+    fn payloads_mut(&mut self) -> Vec<&mut Json> {
+        let requests = self
+            .requests
+            .iter_mut()
+            .filter_map(|request| match request {
+                Request::Cancel { .. } => None,
+                Request::Update { input, .. } => Some(input),
+            });
+        let mut found: Vec<_> = requests.collect();
+        found.push(&mut self.first_input);
+        found.extend(&mut self.custom_status);
         found
     }
 }

@@ -35,7 +35,7 @@ impl Playback {
             self.instance = Some(Instance::begin(started.as_ref().clone()));
             return Ok(None);
         };
-        let past = match record {
+        let past = match record.original() {
             Record::Turn(turn) => Some(PastTurn {
                 number: instance.turns() + 1,
                 delivered: instance.deliver_first(turn.inputs as usize),
@@ -49,7 +49,8 @@ impl Playback {
             | Record::Stalled(_)
             | Record::Unstalled(_)
             | Record::Ended(_)
-            | Record::StateWritten(_) => None,
+            | Record::StateWritten(_)
+            | Record::Copied(_) => None,
         };
         instance.apply(record)?;
         Ok(past)

@@ -1,7 +1,5 @@
 //! An attempt of an activity: a fresh guest, run once and dropped.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use wasmtime::component::InstancePre;
@@ -9,11 +7,13 @@ use wfhost_core::record::LogLine;
 use wfhost_core::state::{Session, SessionEnd};
 use wfhost_core::{Failure, Json, Name, Timestamp, kind};
 
-use crate::bindings::{activity, timestamp};
+use crate::bindings::{activity, timestamp, types};
 use crate::engine::Shared;
+use crate::guest_log::GuestLog;
 use crate::inside::{AttemptRole, Inside, Role, Watch};
 use crate::module::instantiate;
-use crate::trap::{Ended, ended};
+use crate::stop_flag::StopFlag;
+use crate::trap::{Ended, Stop, ended};
 
 /// One call of an activity.
 pub struct AttemptCall {
@@ -27,12 +27,14 @@ pub struct AttemptCall {
     pub attempt: u32,
     /// The same over all attempts of the task.
     pub idempotency_key: String,
+    /// When it begins: what its wall clock shows then.
+    pub started_at: Timestamp,
     /// When the attempt will be stopped; told to the guest, and not watched here.
     pub deadline: Option<Timestamp>,
     /// The longest it may run; the host's own limit may be shorter.
     pub time_max: Duration,
-    /// Set from outside, ends the attempt within about 10 ms.
-    pub stop: Arc<AtomicBool>,
+    /// Ends the attempt when it is set.
+    pub stop: StopFlag,
     /// What it sees of the state.
     pub session: Session,
 }
@@ -68,21 +70,39 @@ pub struct OutsideCall {
     pub idempotency_key: String,
 }
 
-/// Runs an attempt from birth to end.
+/// Runs a contained attempt from birth to end, on this thread.
 pub(crate) fn run(
     shared: &Shared,
     module: &InstancePre<Inside>,
     exports: &activity::GuestIndices,
     call: AttemptCall,
 ) -> AttemptEnd {
-    let invocation = activity::Invocation {
+    let (name, input) = (call.name.clone(), call.input.as_str().to_owned());
+    let invocation = invocation(&call);
+    let mut store = store(shared, call);
+    let came_back = instantiate(module, &mut store).and_then(|instance| {
+        let exports = exports.load(&mut store, &instance)?;
+        let returned = exports.call_run(&mut store, name.as_str(), &input, &invocation)?;
+        Ok(outcome(store.data(), name.as_str(), returned)?)
+    });
+    end(store.into_data(), came_back)
+}
+
+/// What the guest is told of its call.
+pub(crate) fn invocation(call: &AttemptCall) -> activity::Invocation {
+    activity::Invocation {
         instance: call.instance.clone(),
         attempt: call.attempt,
         idempotency_key: call.idempotency_key.clone(),
         deadline: timestamp(call.deadline),
-    };
+    }
+}
+
+/// A store for the guest of an attempt, which is watched from now on.
+pub(crate) fn store(shared: &Shared, call: AttemptCall) -> wasmtime::Store<Inside> {
     let role = AttemptRole {
         session: call.session,
+        started_at: call.started_at,
         started: Instant::now(),
         instance: call.instance,
         attempt: call.attempt,
@@ -90,17 +110,19 @@ pub(crate) fn run(
     };
     let mut store = shared.store(Role::Attempt(Box::new(role)));
     store.data_mut().watch = watch(shared.limits.attempt_time_max, call.time_max, call.stop);
-    let came_back = instantiate(module, &mut store).and_then(|instance| {
-        let exports = exports.load(&mut store, &instance)?;
-        let (name, input) = (call.name.as_str(), call.input.as_str().to_owned());
-        let outcome = exports.call_run(&mut store, name, &input, &invocation)?;
-        let what = || format!("the output of the activity `{name}`");
-        Ok(store.data().outcome(outcome, what)?)
-    });
-    end(store.into_data(), came_back)
+    store
 }
 
-fn watch(host_max: Duration, time_max: Duration, stop: Arc<AtomicBool>) -> Watch {
+/// What the guest returned, checked.
+pub(crate) fn outcome(
+    inside: &Inside,
+    name: &str,
+    returned: Result<String, types::Failure>,
+) -> Result<Result<Json, Failure>, Stop> {
+    inside.outcome(returned, || format!("the output of the activity `{name}`"))
+}
+
+fn watch(host_max: Duration, time_max: Duration, stop: StopFlag) -> Watch {
     Watch {
         asked: time_max <= host_max,
         stop: Some(stop),
@@ -108,7 +130,11 @@ fn watch(host_max: Duration, time_max: Duration, stop: Arc<AtomicBool>) -> Watch
     }
 }
 
-fn end(mut inside: Inside, came_back: wasmtime::Result<Result<Json, Failure>>) -> AttemptEnd {
+/// What came of an attempt whose guest came back, or did not.
+pub(crate) fn end(
+    mut inside: Inside,
+    came_back: wasmtime::Result<Result<Json, Failure>>,
+) -> AttemptEnd {
     let (mut state_changed, mut state_failed, mut stopped) = (false, None, false);
     let outcome = came_back.unwrap_or_else(|error| {
         Err(match ended(error, inside.panic.take()) {
@@ -124,7 +150,7 @@ fn end(mut inside: Inside, came_back: wasmtime::Result<Result<Json, Failure>>) -
             }
         })
     });
-    let log = inside.log.end();
+    let log = inside.said(GuestLog::end);
     let state = match inside.role {
         Role::Attempt(attempt) => attempt.session.end(),
         Role::Workflow(_) | Role::Probe { .. } => SessionEnd::default(),

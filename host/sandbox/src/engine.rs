@@ -7,6 +7,7 @@ use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine, OptLevel, Strategy, UpdateDeadline, WasmFeatures};
 use wfhost_core::Digest;
 
+use crate::allowed_host::AllowedHost;
 use crate::inside::{Inside, Role};
 use crate::limits::Limits;
 use crate::link::{self, Outside};
@@ -15,7 +16,10 @@ use crate::reject::SetupError;
 /// How often running guests look whether they must stop.
 const TICK: Duration = Duration::from_millis(10);
 
-/// How many components that `prepare` compiled wait for their `load`.
+/// What the host's functions may use of the stack of an effectful attempt, beside its guest.
+const HOST_STACK_BYTES: usize = 1536 * 1024;
+
+/// How many compiled components are kept for the next who loads them.
 const COMPILED_MAX: usize = 8;
 
 /// Brings guests to life. Cheap to clone and to share.
@@ -28,8 +32,8 @@ pub(crate) struct Shared {
     pub(crate) contract: Linker<Inside>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) outside: Option<Outside>,
-    /// What was compiled last, by the digest of the component: deploying a module compiles it to
-    /// look at it, and then loads it.
+    pub(crate) allowed_hosts: Arc<[AllowedHost]>,
+    /// What was compiled last, by the digest of the component.
     compiled: Arc<Mutex<Vec<(Digest, Component)>>>,
 }
 
@@ -47,6 +51,7 @@ impl Sandbox {
             engine: wasm,
             limits: Arc::new(limits),
             outside: None,
+            allowed_hosts: Arc::default(),
             compiled: Arc::default(),
         })))
     }
@@ -57,16 +62,34 @@ impl Sandbox {
     #[must_use]
     pub fn with_outside(self, outside: Outside) -> Self {
         Self(Arc::new(Shared {
-            engine: self.0.engine.clone(),
-            contract: self.0.contract.clone(),
-            limits: self.0.limits.clone(),
             outside: Some(outside),
-            compiled: self.0.compiled.clone(),
+            ..self.0.copy()
+        }))
+    }
+
+    /// The same sandbox, in which activities may make HTTP requests to these hosts; without it to
+    /// none. What was loaded before keeps the hosts that it had.
+    #[must_use]
+    pub fn with_allowed_hosts(self, allowed_hosts: Vec<AllowedHost>) -> Self {
+        Self(Arc::new(Shared {
+            allowed_hosts: allowed_hosts.into(),
+            ..self.0.copy()
         }))
     }
 }
 
 impl Shared {
+    fn copy(&self) -> Self {
+        Self {
+            engine: self.engine.clone(),
+            contract: self.contract.clone(),
+            limits: self.limits.clone(),
+            outside: self.outside.clone(),
+            allowed_hosts: self.allowed_hosts.clone(),
+            compiled: self.compiled.clone(),
+        }
+    }
+
     /// A store for one guest, with its limits in force.
     pub(crate) fn store(&self, role: Role) -> wasmtime::Store<Inside> {
         let inside = Inside::new(self.limits.clone(), role);
@@ -80,26 +103,26 @@ impl Shared {
         store
     }
 
-    /// The compiled component, kept for the next who asks for it.
-    pub(crate) fn compile_and_keep(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
-        let component = Component::new(&self.engine, bytes)?;
-        let mut compiled = self.compiled();
-        if compiled.len() >= COMPILED_MAX {
-            compiled.remove(0);
-        }
-        compiled.push((Digest::of(bytes), component.clone()));
-        Ok(component)
-    }
-
-    /// The compiled component, which nobody else will ask for.
+    /// The compiled component. The latest are kept: deploying a module compiles it to look at it
+    /// before it is loaded, and a host that is opened again on this sandbox loads what it had.
     pub(crate) fn compile(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
         let digest = Digest::of(bytes);
-        let mut compiled = self.compiled();
-        if let Some(at) = compiled.iter().position(|(it, _)| *it == digest) {
-            return Ok(compiled.swap_remove(at).1);
+        let known = |compiled: &Vec<(Digest, Component)>| {
+            let known = compiled.iter().find(|(it, _)| *it == digest);
+            known.map(|(_, component)| component.clone())
+        };
+        if let Some(component) = known(&self.compiled()) {
+            return Ok(component);
         }
-        drop(compiled);
-        Component::new(&self.engine, bytes)
+        let component = Component::new(&self.engine, bytes)?;
+        let mut compiled = self.compiled();
+        if known(&compiled).is_none() {
+            if compiled.len() >= COMPILED_MAX {
+                compiled.remove(0);
+            }
+            compiled.push((digest, component.clone()));
+        }
+        Ok(component)
     }
 
     fn compiled(&self) -> std::sync::MutexGuard<'_, Vec<(Digest, Component)>> {
@@ -131,9 +154,12 @@ fn config(limits: &Limits) -> Config {
     config.wasm_features(WasmFeatures::all().difference(on), false);
     config.wasm_features(on, true);
     config.epoch_interruption(true);
-    // Guests run on the caller's thread alone, so nobody pays for what async guests would need.
+    // No guest does two things at once, so nobody pays for what that would need. An effectful
+    // attempt runs on a stack of its own, so that it can be dropped where it waits; this does not
+    // touch the others.
     config.concurrency_support(false);
     config.max_wasm_stack(limits.stack_bytes_max);
+    config.async_stack_size(limits.stack_bytes_max + HOST_STACK_BYTES);
     config
 }
 

@@ -1,5 +1,7 @@
 //! What a guest says: lines through `log.write`, and bytes on its standard output and error.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use wfhost_core::record::{LogLevel, LogLine};
 
 /// Longest message of one line, in bytes; the rest is cut.
@@ -15,6 +17,20 @@ pub(crate) struct GuestLog {
     dropped: bool,
     /// Lines of the standard streams that have no end yet.
     begun: [Vec<u8>; 2],
+}
+
+/// A log to which requests under way write as well.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedLog(Arc<Mutex<GuestLog>>);
+
+impl SharedLog {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self(Arc::new(Mutex::new(GuestLog::new(bytes_max))))
+    }
+
+    pub(crate) fn with<T>(&self, write: impl FnOnce(&mut GuestLog) -> T) -> T {
+        write(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// A standard stream.

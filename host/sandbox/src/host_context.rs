@@ -12,12 +12,13 @@ const PATCH_BYTES_MAX: usize = 200;
 
 impl context::Host for Inside {
     fn info(&mut self) -> wasmtime::Result<context::InstanceInfo> {
-        let birth = &self.workflow("info")?.birth;
+        let workflow = self.workflow("info")?;
+        let (birth, own) = (&workflow.birth, workflow.identity());
         Ok(context::InstanceInfo {
-            id: birth.id.to_string(),
-            run: birth.run.to_string(),
+            id: own.id.to_string(),
+            run: own.run.to_string(),
             workflow: birth.workflow.to_string(),
-            parent: birth.parent.clone(),
+            parent: own.parent.map(str::to_owned),
             started_at: birth.started_at.0,
             generation: birth.generation,
         })
@@ -31,7 +32,7 @@ impl context::Host for Inside {
         let workflow = self.workflow("random")?;
         match workflow.mode {
             Mode::Live(_) | Mode::Replay(_) => Ok(workflow.random.number()),
-            Mode::Idle | Mode::Query => Err(out_of_turn(&workflow.mode, "random").into()),
+            Mode::Idle | Mode::Asked(_) => Err(out_of_turn(&workflow.mode, "random").into()),
         }
     }
 
@@ -51,7 +52,7 @@ impl context::Host for Inside {
                 live.push(Command::Patched { id: id.clone() }, commands_max)?;
                 true
             }
-            mode @ (Mode::Idle | Mode::Query) => return Err(out_of_turn(mode, "patched").into()),
+            mode @ (Mode::Idle | Mode::Asked(_)) => return Err(out_of_turn(mode, "patched").into()),
         };
         workflow.patches.insert(id, answer);
         Ok(answer)
@@ -163,7 +164,7 @@ impl Inside {
         match mode {
             Mode::Live(live) => live.push(command, commands_max)?,
             Mode::Replay(past) => past.meet(&command)?,
-            Mode::Idle | Mode::Query => return Err(out_of_turn(mode, what).into()),
+            Mode::Idle | Mode::Asked(_) => return Err(out_of_turn(mode, what).into()),
         }
         Ok(())
     }
@@ -183,7 +184,7 @@ impl Live {
 /// Why something cannot be asked outside of a turn.
 pub(crate) fn out_of_turn(mode: &Mode, what: &str) -> Stop {
     Stop::Forbidden(match mode {
-        Mode::Query => format!("a query called `{what}`; it may ask only `info` and `now`"),
+        Mode::Asked(asker) => format!("{asker} called `{what}`; it may ask only `info` and `now`"),
         Mode::Idle | Mode::Live(_) | Mode::Replay(_) => {
             format!("`{what}` was called before the workflow was started")
         }

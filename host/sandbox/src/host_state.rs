@@ -188,7 +188,7 @@ impl Inside {
                 ))),
                 Mode::Live(live) => Ok(Access::Turn(&mut live.session, &mut live.state)),
                 Mode::Replay(past) => Ok(Access::Past(past)),
-                mode @ (Mode::Idle | Mode::Query) => Err(out_of_turn(mode, what)),
+                mode @ (Mode::Idle | Mode::Asked(_)) => Err(out_of_turn(mode, what)),
             },
         }
     }

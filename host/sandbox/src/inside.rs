@@ -2,20 +2,21 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use wasmtime::ResourceLimiter;
 use wfhost_core::{Failure, Json, Name, Timestamp};
 
 use crate::bindings::{log, types};
+use crate::birth::Birth;
 use crate::guest_log::{GuestLog, cut};
+use crate::http::Http;
 use crate::limits::Limits;
 use crate::past::Past;
 use crate::random::Stream;
+use crate::stop_flag::StopFlag;
 use crate::trap::Stop;
 use crate::wasi_io::Pollables;
-use crate::workflow::Birth;
 use wfhost_core::record::{Command, StateCall};
 use wfhost_core::state::Session;
 
@@ -32,6 +33,8 @@ pub(crate) struct Inside {
     pub(crate) panic: Option<String>,
     pub(crate) watch: Watch,
     pub(crate) pollables: Pollables,
+    /// What an attempt that may make HTTP requests needs for them.
+    pub(crate) http: Option<Box<Http>>,
     /// Bytes of payloads that this turn or attempt has handed over or got.
     run_bytes: Cell<usize>,
     memory_bytes: usize,
@@ -52,6 +55,8 @@ pub(crate) enum Role {
 /// One instance's guest.
 pub(crate) struct WorkflowRole {
     pub(crate) birth: Birth,
+    /// Turns that were begun, live or taken again.
+    pub(crate) turns: u64,
     pub(crate) now: Timestamp,
     pub(crate) last_task: u32,
     /// The first answers of `patched`.
@@ -65,8 +70,8 @@ pub(crate) struct WorkflowRole {
 pub(crate) enum Mode {
     /// It comes to life, or waits.
     Idle,
-    /// It answers a query.
-    Query,
+    /// It answers beside its turns; says what it answers.
+    Asked(&'static str),
     Live(Live),
     Replay(Past),
 }
@@ -81,6 +86,8 @@ pub(crate) struct Live {
 /// One attempt of an activity.
 pub(crate) struct AttemptRole {
     pub(crate) session: Session,
+    /// What its wall clock shows when it begins.
+    pub(crate) started_at: Timestamp,
     pub(crate) started: Instant,
     pub(crate) instance: String,
     pub(crate) attempt: u32,
@@ -88,12 +95,13 @@ pub(crate) struct AttemptRole {
 }
 
 /// When a run must end.
+#[derive(Clone)]
 pub(crate) struct Watch {
     pub(crate) until: Instant,
     pub(crate) time_max: Duration,
     /// The end was asked for by the caller, not by the host's own limit.
     pub(crate) asked: bool,
-    pub(crate) stop: Option<Arc<AtomicBool>>,
+    pub(crate) stop: Option<StopFlag>,
 }
 
 impl Watch {
@@ -108,11 +116,7 @@ impl Watch {
 
     /// Whether the run may go on.
     pub(crate) fn check(&self) -> Result<(), Stop> {
-        if self
-            .stop
-            .as_ref()
-            .is_some_and(|stop| stop.load(Ordering::Relaxed))
-        {
+        if self.stop.as_ref().is_some_and(StopFlag::is_set) {
             return Err(Stop::Stopped);
         }
         if Instant::now() < self.until {
@@ -125,6 +129,20 @@ impl Watch {
             Stop::Limit(message)
         })
     }
+
+    /// Comes back when the run must end, for one that waits.
+    pub(crate) async fn over(&self) -> Stop {
+        loop {
+            let time = tokio::time::sleep_until(self.until.into());
+            match &self.stop {
+                Some(stop) => tokio::select! { () = stop.wait() => (), () = time => () },
+                None => time.await,
+            }
+            if let Err(over) = self.check() {
+                return over;
+            }
+        }
+    }
 }
 
 impl Inside {
@@ -135,6 +153,7 @@ impl Inside {
             role,
             panic: None,
             pollables: Pollables::default(),
+            http: None,
             run_bytes: Cell::new(0),
             memory_bytes: 0,
             table_elements: 0,
@@ -158,9 +177,9 @@ impl Inside {
         match &self.role {
             Role::Probe { at, .. } => Duration::from_millis(at.0),
             Role::Workflow(workflow) => Duration::from_millis(workflow.now.0),
-            Role::Attempt(_) => SystemTime::now()
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .unwrap_or_default(),
+            Role::Attempt(attempt) => {
+                Duration::from_millis(attempt.started_at.0) + attempt.started.elapsed()
+            }
         }
     }
 
@@ -185,6 +204,14 @@ impl Inside {
                 .map_err(|error| Stop::Forbidden(format!("no random numbers: {error}")))?,
         }
         Ok(())
+    }
+
+    /// The log that counts: requests under way write to the same one.
+    pub(crate) fn said<T>(&mut self, write: impl FnOnce(&mut GuestLog) -> T) -> T {
+        match &self.http {
+            Some(http) => http.log.with(write),
+            None => write(&mut self.log),
+        }
     }
 
     /// What the guest hands over, checked where it is made.
@@ -260,7 +287,7 @@ impl types::Host for Inside {}
 
 impl log::Host for Inside {
     fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
-        self.log.write(level.into(), message);
+        self.said(|log| log.write(level.into(), message));
         Ok(())
     }
 

@@ -24,6 +24,10 @@ pub struct Limits {
     pub turn_time_max: Duration,
     /// Longest that one attempt may run, whatever its task allows.
     pub attempt_time_max: Duration,
+    /// Most bytes of bodies that one attempt may send and receive over HTTP together.
+    pub http_body_bytes_max: u64,
+    /// Most HTTP connections that one attempt may have at a time.
+    pub http_connections_max: usize,
     /// Largest module, in bytes.
     pub module_bytes_max: usize,
 }
@@ -42,6 +46,8 @@ impl Default for Limits {
             log_bytes_max: MIB,
             turn_time_max: Duration::from_secs(10),
             attempt_time_max: Duration::from_secs(600),
+            http_body_bytes_max: 64 * 1024 * 1024,
+            http_connections_max: 100,
             module_bytes_max: 64 * MIB,
         }
     }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use wasmtime::component::types::{ComponentInstance, ComponentItem};
-use wasmtime::component::{Component, HasSelf, Linker, LinkerInstance, ResourceType};
+use wasmtime::component::{Component, HasSelf, Linker, LinkerInstance};
 use wasmtime::{Engine, Result, StoreContextMut};
-use wfhost_core::Role as Offered;
 
 use crate::activity::OutsideCall;
 use crate::bindings::{Module as World, PACKAGE};
-use crate::inside::{Inside, Role};
+use crate::http;
+use crate::inside::{Inside, Role, nothing_while_probed};
 use crate::trap::Stop;
 use crate::wasi;
 
@@ -26,41 +26,64 @@ pub(crate) fn contract(engine: &Engine) -> Result<Linker<Inside>> {
     Ok(linker)
 }
 
-/// The contract, and whatever else the component imports as far as `role` may have it; the rest
-/// traps with its name.
-pub(crate) fn role(
+/// The contract, and inert stand-ins for what else the component imports; the rest traps with its
+/// name.
+pub(crate) fn inert(contract: &Linker<Inside>, component: &Component) -> Result<Linker<Inside>> {
+    let mut linker = contract.clone();
+    rest(&mut linker, component, |_| false, false)?;
+    Ok(linker)
+}
+
+/// The same for activities, but with the ways to the outside that there are for those.
+pub(crate) fn reaching(
     contract: &Linker<Inside>,
     component: &Component,
-    role: Offered,
     outside: Option<&Outside>,
+    http: bool,
 ) -> Result<Linker<Inside>> {
-    let engine = component.engine();
     let mut linker = contract.clone();
+    if let Some(outside) = outside {
+        link_outside(&mut linker.instance(OUTSIDE)?, outside.clone())?;
+    }
+    if http {
+        http::link(&mut linker)?;
+    }
+    let linked = |import: &str| match import {
+        OUTSIDE => outside.is_some(),
+        other => http && http::links(other),
+    };
+    rest(&mut linker, component, linked, http)?;
+    Ok(linker)
+}
+
+/// Links what the component imports and is not linked yet.
+fn rest(
+    linker: &mut Linker<Inside>,
+    component: &Component,
+    linked: impl Fn(&str) -> bool,
+    http: bool,
+) -> Result<()> {
+    let engine = component.engine();
     for (import, item) in component.component_type().imports(engine) {
-        if import.starts_with(PACKAGE) {
+        if import.starts_with(PACKAGE) || linked(import) {
             continue;
         }
-        match (item.ty, wasi::stand_in(import), outside) {
-            (ComponentItem::ComponentInstance(ty), Some(interface), _) => {
+        match (item.ty, wasi::stand_in(import)) {
+            (ComponentItem::ComponentInstance(ty), Some(interface)) => {
                 let mut instance = linker.instance(import)?;
-                wasi::link(&mut instance, engine, import, interface, &ty)?;
+                wasi::link(&mut instance, engine, (import, interface), &ty, http)?;
             }
-            (ComponentItem::ComponentInstance(_), None, Some(outside))
-                if import == OUTSIDE && role == Offered::Activity =>
-            {
-                link_outside(&mut linker.instance(import)?, outside.clone())?;
-            }
-            (ComponentItem::ComponentInstance(ty), None, _) => {
+            (ComponentItem::ComponentInstance(ty), None) => {
                 traps(&mut linker.instance(import)?, engine, import, &ty)?;
             }
-            (ComponentItem::ComponentFunc(_), _, _) => {
+            (ComponentItem::ComponentFunc(_), _) => {
                 trap(&mut linker.root(), import, "")?;
             }
             // Types need no link; modules and components have been refused.
             _ => {}
         }
     }
-    Ok(linker)
+    Ok(())
 }
 
 fn traps(
@@ -71,9 +94,7 @@ fn traps(
 ) -> Result<()> {
     for (name, item) in ty.exports(engine) {
         match item.ty {
-            ComponentItem::Resource(_) => {
-                linker.resource(name, ResourceType::host::<()>(), |_, _| Ok(()))?;
-            }
+            ComponentItem::Resource(_) => wasi::resource(linker, name)?,
             ComponentItem::ComponentFunc(_) => trap(linker, import, name)?,
             _ => {}
         }
@@ -93,33 +114,47 @@ pub(crate) fn trap(
     } else {
         (name, format!("{import}#{name}"))
     };
-    linker.func_new(function, move |store: StoreContextMut<'_, Inside>, _, _, _| {
-        let message = match store.data().role {
-            Role::Workflow(_) => format!(
+    linker.func_new(
+        function,
+        move |store: StoreContextMut<'_, Inside>, _, _, _| {
+            Err(match store.data().role {
+            Role::Workflow(_) => Stop::Forbidden(format!(
                 "the workflow called `{called}`, which no workflow can have; call it in an activity"
-            ),
-            Role::Attempt(_) | Role::Probe { .. } => {
-                format!("it called `{called}`, which this host does not offer")
-            }
-        };
-        Err(Stop::Forbidden(message).into())
-    })
+            )),
+            Role::Attempt(_) => Stop::Forbidden(format!(
+                "it called `{called}`, which this host does not offer"
+            )),
+            Role::Probe { .. } => nothing_while_probed(&called),
+        }
+        .into())
+        },
+    )
 }
 
 fn link_outside(linker: &mut LinkerInstance<'_, Inside>, outside: Outside) -> Result<()> {
-    linker.func_wrap(
+    linker.func_wrap_async(
         "call",
         move |store: StoreContextMut<'_, Inside>, (request,): (String,)| {
-            let Role::Attempt(attempt) = &store.data().role else {
-                return Err(Stop::Forbidden("only an attempt may call the outside".into()).into());
+            let outside = outside.clone();
+            let call = match &store.data().role {
+                Role::Attempt(attempt) => Ok(OutsideCall {
+                    request,
+                    instance: attempt.instance.clone(),
+                    attempt: attempt.attempt,
+                    idempotency_key: attempt.idempotency_key.clone(),
+                }),
+                Role::Workflow(_) | Role::Probe { .. } => Err(Stop::Forbidden(
+                    "only an attempt may call the outside".into(),
+                )),
             };
-            let call = OutsideCall {
-                request,
-                instance: attempt.instance.clone(),
-                attempt: attempt.attempt,
-                idempotency_key: attempt.idempotency_key.clone(),
-            };
-            Ok((outside(&call),))
+            Box::new(async move {
+                let call = call?;
+                // On a thread that can be left behind with a call that hangs.
+                let answered = tokio::task::spawn_blocking(move || outside(&call)).await;
+                answered.map(|answer| (answer,)).map_err(|panicked| {
+                    Stop::Forbidden(format!("the outside failed: {panicked}")).into()
+                })
+            })
         },
     )
 }

@@ -5,6 +5,8 @@ use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
 use crate::bindings::{OFFERED, PACKAGE, VERSION};
 use crate::engine::FEATURES;
+use crate::http;
+use crate::link::OUTSIDE;
 use crate::reject::Rejected;
 use crate::wasi;
 
@@ -121,6 +123,16 @@ impl Look {
     pub(crate) fn exports(&self, interface: &str) -> bool {
         let name = format!("{PACKAGE}{interface}@{VERSION}");
         self.exports.contains(&name)
+    }
+
+    /// Whether nothing of the outside is to be linked to its activities.
+    pub(crate) fn contained(&self) -> bool {
+        !self.imports(OUTSIDE) && !self.http()
+    }
+
+    /// Whether its activities make HTTP requests.
+    pub(crate) fn http(&self) -> bool {
+        self.imports.iter().any(|import| http::offers(&import.name))
     }
 
     /// Whether it imports exactly this.

@@ -8,13 +8,15 @@ use wfhost_core::{Digest, Failure, Role as Offered, kind};
 
 use crate::activity::{self, AttemptCall, AttemptEnd};
 use crate::bindings::{activity as activity_exports, workflow as workflow_exports};
+use crate::birth::Birth;
+use crate::effectful::Effectful;
 use crate::engine::{Sandbox, Shared};
 use crate::inside::{Inside, Role, WorkflowRole};
 use crate::link::{self, OUTSIDE};
 use crate::look;
 use crate::reject::Unusable;
 use crate::trap::{Ended, Stop, ended};
-use crate::workflow::{Birth, Guest};
+use crate::workflow::Guest;
 
 /// A module that is ready to run. Cheap to clone.
 #[derive(Clone)]
@@ -24,8 +26,15 @@ struct Loaded {
     shared: Arc<Shared>,
     digest: Digest,
     workflow: Option<(InstancePre<Inside>, workflow_exports::GuestIndices)>,
-    activity: Option<(InstancePre<Inside>, activity_exports::GuestIndices)>,
+    activity: Option<Activity>,
     contained: bool,
+}
+
+/// How the activities of a module run.
+enum Activity {
+    /// Nothing of the outside is linked to them.
+    Contained(InstancePre<Inside>, activity_exports::GuestIndices),
+    Effectful(Effectful),
 }
 
 impl Sandbox {
@@ -45,24 +54,24 @@ impl Sandbox {
         look.check_contract()
             .map_err(|error| unusable(error.to_string()))?;
         let shared = &self.0;
-        let contained = !look.imports(OUTSIDE);
-        if !contained && shared.outside.is_none() {
+        if look.imports(OUTSIDE) && shared.outside.is_none() {
             return Err(unusable(format!(
                 "it imports `{OUTSIDE}`, which this host has not"
             )));
         }
         let link = || -> wasmtime::Result<Loaded> {
             let compiled = shared.compile(component)?;
-            let workflow = linked(shared, &compiled, &look, Offered::Workflow)?;
-            let activity = linked(shared, &compiled, &look, Offered::Activity)?;
+            let workflow = match look.exports(Offered::Workflow.as_str()) {
+                true => Some(link::inert(&shared.contract, &compiled)?.instantiate_pre(&compiled)?),
+                false => None,
+            };
             let workflow_exports = workflow.as_ref().map(workflow_exports::GuestIndices::new);
-            let activity_exports = activity.as_ref().map(activity_exports::GuestIndices::new);
             Ok(Loaded {
                 shared: shared.clone(),
                 digest,
                 workflow: workflow.zip(workflow_exports.transpose()?),
-                activity: activity.zip(activity_exports.transpose()?),
-                contained,
+                activity: Activity::linked(shared, &compiled, &look)?,
+                contained: look.contained(),
             })
         };
         match link() {
@@ -72,22 +81,34 @@ impl Sandbox {
     }
 }
 
-fn linked(
+impl Activity {
+    /// The activities of a component, linked to whatever they may have.
+    fn linked(
+        shared: &Shared,
+        component: &Component,
+        look: &look::Look,
+    ) -> wasmtime::Result<Option<Self>> {
+        if !look.exports(Offered::Activity.as_str()) {
+            return Ok(None);
+        }
+        if look.contained() {
+            let linked = link::inert(&shared.contract, component)?.instantiate_pre(component)?;
+            let exports = activity_exports::GuestIndices::new(&linked)?;
+            return Ok(Some(Self::Contained(linked, exports)));
+        }
+        let linked = reaching(shared, component, look)?;
+        Effectful::new(linked, look.http()).map(|it| Some(Self::Effectful(it)))
+    }
+}
+
+/// The activities of a component that reaches the outside, linked to it.
+pub(crate) fn reaching(
     shared: &Shared,
     component: &Component,
     look: &look::Look,
-    offered: Offered,
-) -> wasmtime::Result<Option<InstancePre<Inside>>> {
-    if !look.exports(offered.as_str()) {
-        return Ok(None);
-    }
-    let linker = link::role(
-        &shared.contract,
-        component,
-        offered,
-        shared.outside.as_ref(),
-    )?;
-    linker.instantiate_pre(component).map(Some)
+) -> wasmtime::Result<InstancePre<Inside>> {
+    let outside = shared.outside.as_ref().filter(|_| look.imports(OUTSIDE));
+    link::reaching(&shared.contract, component, outside, look.http())?.instantiate_pre(component)
 }
 
 /// A new instance of a module whose imports have been checked: what fails now is its own code, or
@@ -96,12 +117,15 @@ pub(crate) fn instantiate(
     module: &InstancePre<Inside>,
     store: &mut wasmtime::Store<Inside>,
 ) -> wasmtime::Result<Instance> {
-    module.instantiate(store).map_err(|error| {
-        if error.is::<Trap>() || error.is::<Stop>() {
-            return error;
-        }
-        Stop::NoRoom(format!("the host has no room for another guest: {error:#}")).into()
-    })
+    module.instantiate(store).map_err(no_room)
+}
+
+/// Why there is no instance of a module whose imports have been checked.
+pub(crate) fn no_room(error: wasmtime::Error) -> wasmtime::Error {
+    if error.is::<Trap>() || error.is::<Stop>() {
+        return error;
+    }
+    Stop::NoRoom(format!("the host has no room for another guest: {error:#}")).into()
 }
 
 impl Module {
@@ -154,19 +178,49 @@ impl Module {
         }
     }
 
-    /// Runs one attempt of an activity, on this thread, in a fresh guest.
+    /// Runs one attempt of an activity of a module that is contained, on this thread, in a fresh
+    /// guest. One of a module that is not fails: [`Module::attempt_async`] runs those.
     #[must_use]
     pub fn attempt(&self, call: AttemptCall) -> AttemptEnd {
         match &self.0.activity {
-            Some((module, exports)) => activity::run(&self.0.shared, module, exports, call),
-            None => AttemptEnd {
-                outcome: Err(Failure::last(kind::TRAP, "the module offers no activities")),
-                state: call.session.end(),
-                log: Vec::new(),
-                state_changed: false,
-                state_failed: None,
-                stopped: false,
-            },
+            Some(Activity::Contained(module, exports)) => {
+                activity::run(&self.0.shared, module, exports, call)
+            }
+            Some(Activity::Effectful(_)) => AttemptEnd::failed(
+                call,
+                "the module is not contained, and was run as if it were",
+            ),
+            None => AttemptEnd::failed(call, NO_ACTIVITIES),
+        }
+    }
+
+    /// Runs one attempt of an activity in a fresh guest, wherever it waits for the outside without
+    /// holding the thread. Once it must end, it is dropped where it waits, with what it waits for.
+    ///
+    /// The guest computes on the thread that polls, so that should be one that may block: by
+    /// `Handle::block_on` within `spawn_blocking`. The runtime must have its clock, and for HTTP
+    /// its input and output, enabled.
+    pub async fn attempt_async(&self, call: AttemptCall) -> AttemptEnd {
+        match &self.0.activity {
+            Some(Activity::Contained(..)) => self.attempt(call),
+            Some(Activity::Effectful(effectful)) => effectful.run(&self.0.shared, call).await,
+            None => AttemptEnd::failed(call, NO_ACTIVITIES),
+        }
+    }
+}
+
+const NO_ACTIVITIES: &str = "the module offers no activities";
+
+impl AttemptEnd {
+    /// That of an attempt which there was no guest for.
+    fn failed(call: AttemptCall, message: &str) -> Self {
+        Self {
+            outcome: Err(Failure::last(kind::TRAP, message)),
+            state: call.session.end(),
+            log: Vec::new(),
+            state_changed: false,
+            state_failed: None,
+            stopped: false,
         }
     }
 }

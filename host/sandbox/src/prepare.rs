@@ -8,9 +8,11 @@ use wit_component::ComponentEncoder;
 
 use crate::bindings::{VERSION, activity, types, workflow};
 use crate::engine::{Sandbox, Shared};
+use crate::http;
 use crate::inside::{Inside, Role};
 use crate::link::{self, OUTSIDE};
 use crate::look::{self, Kind, Look};
+use crate::module;
 use crate::random::Stream;
 use crate::reject::Rejected;
 use crate::trap::{Stop, ended};
@@ -50,7 +52,10 @@ impl Sandbox {
         let look = look::component(runs)?;
         look.check_contract()?;
         check_imports(&look, self.0.outside.is_some())?;
-        let compiled = self.0.compile_and_keep(runs).map_err(unlinkable)?;
+        let compiled = self.0.compile(runs).map_err(unlinkable)?;
+        if !look.contained() {
+            module::reaching(&self.0, &compiled, &look).map_err(unlinkable)?;
+        }
         let asked = |offered| ask(&self.0, &compiled, &look, offered, at);
         let info = ModuleInfo {
             digest: Digest::of(bytes),
@@ -65,7 +70,8 @@ impl Sandbox {
                 .iter()
                 .map(|import| import.name.clone())
                 .collect(),
-            contained: !look.imports(OUTSIDE),
+            contained: look.contained(),
+            deployed_with: Vec::new(),
             workflows: asked(Offered::Workflow)?,
             activities: asked(Offered::Activity)?,
         };
@@ -92,7 +98,7 @@ fn check_imports(look: &Look, has_outside: bool) -> Result<(), Rejected> {
         if !look.exports("activity") {
             return Err(Rejected::WorkflowImport { import, functions });
         }
-        if !(has_outside && import == OUTSIDE) {
+        if !(has_outside && import == OUTSIDE || http::offers(&import)) {
             return Err(Rejected::Import { import, functions });
         }
     }
@@ -116,12 +122,8 @@ fn ask(
     if !look.exports(offered.as_str()) {
         return Ok(Vec::new());
     }
-    let linker = link::role(
-        &shared.contract,
-        component,
-        offered,
-        shared.outside.as_ref(),
-    );
+    // Asked what it offers, a module may reach nothing, whatever it may later.
+    let linker = link::inert(&shared.contract, component);
     let linked = linker.and_then(|linker| linker.instantiate_pre(component));
     let linked = linked.map_err(unlinkable)?;
     let definitions = call_definitions(shared, &linked, offered, at)?;

@@ -19,6 +19,7 @@ use crate::guest_log::Stream;
 use crate::inside::Inside;
 use crate::trap::Stop;
 use crate::wasi_io::{self, InputStream, OutputStream, Pollable, StreamFault};
+use crate::wasi_waiting;
 
 /// The interfaces for which there are stand-ins.
 const INTERFACES: [&str; 18] = [
@@ -44,11 +45,15 @@ const INTERFACES: [&str; 18] = [
 
 /// The interface for which there is a stand-in, without package and version.
 pub(crate) fn stand_in(import: &str) -> Option<&str> {
+    interface(import).filter(|interface| INTERFACES.contains(interface))
+}
+
+/// An interface of WASI 0.2, without package and version.
+pub(crate) fn interface(import: &str) -> Option<&str> {
     let (interface, version) = import.strip_prefix("wasi:")?.split_once('@')?;
     let patch = version.strip_prefix("0.2.")?;
     let released = !patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit());
-    let known = INTERFACES.contains(&interface);
-    (released && known).then_some(interface)
+    released.then_some(interface)
 }
 
 // What the guest's handles of terminals stand for; there are none.
@@ -65,16 +70,21 @@ struct Datetime {
 }
 
 /// Links one imported interface; what it has no stand-in for traps with its name.
+///
+/// With `http`, `wasi:io` is not linked here, and what hands out its handles fits it.
 pub(crate) fn link(
     linker: &mut LinkerInstance<'_, Inside>,
     engine: &Engine,
-    import: &str,
-    interface: &str,
+    (import, interface): (&str, &str),
     ty: &ComponentInstance,
+    http: bool,
 ) -> Result<()> {
     for (name, item) in ty.exports(engine) {
         match item.ty {
+            // Those of `wasi:io`, which are linked there.
+            ComponentItem::Resource(_) if http && !name.starts_with("terminal-") => {}
             ComponentItem::Resource(_) => resource(linker, name)?,
+            ComponentItem::ComponentFunc(_) if http && wasi_waiting::link(linker, name)? => {}
             ComponentItem::ComponentFunc(_) => {
                 let known = match interface.split_once('/') {
                     Some(("cli", _)) => cli(linker, name)?,
@@ -95,7 +105,8 @@ pub(crate) fn link(
     Ok(())
 }
 
-fn resource(linker: &mut LinkerInstance<'_, Inside>, name: &str) -> Result<()> {
+/// Links a resource: what is of `wasi:io` is the same in each interface that uses it.
+pub(crate) fn resource(linker: &mut LinkerInstance<'_, Inside>, name: &str) -> Result<()> {
     let ty = match name {
         "input-stream" => ResourceType::host::<InputStream>(),
         "output-stream" => ResourceType::host::<OutputStream>(),

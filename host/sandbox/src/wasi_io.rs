@@ -68,12 +68,13 @@ impl Pollables {
     }
 }
 
+/// What a guest may write at once, in bytes; WASI allows 4,096 for a blocking write.
+pub(crate) const CHUNK_BYTES: u64 = 64 * 1024;
+
 type Written = Result<(), StreamError>;
 type Read = Result<Vec<u8>, StreamError>;
 
 pub(crate) fn output(linker: &mut LinkerInstance<'_, Inside>, name: &str) -> Result<bool> {
-    /// What a guest may write at once, in bytes; WASI allows 4,096 for a blocking write.
-    const CHUNK_BYTES: u64 = 64 * 1024;
     type This = Resource<OutputStream>;
     match name {
         "[method]output-stream.check-write" => {

@@ -4,41 +4,21 @@ use wasmtime::component::Instance;
 use wfhost_core::record::{Step, Turn};
 use wfhost_core::replay::{Divergence, PastTurn};
 use wfhost_core::state::{Session, SessionEnd};
-use wfhost_core::{Failure, Input, InstanceId, Json, Name, RunId, Timestamp, kind};
+use wfhost_core::{Failure, Input, Json, Name, Timestamp, kind};
 
 use crate::bindings::workflow;
 use crate::inside::{Inside, Live, Mode, Role, Watch, WorkflowRole};
 use crate::past::Past;
-use crate::random::Stream;
 use crate::trap::{Ended, Stop, ended};
 
-/// What a guest is born with: the start of one generation.
-#[derive(Debug, Clone)]
-pub struct Birth {
-    /// The instance.
-    pub id: InstanceId,
-    /// This start of it.
-    pub run: RunId,
-    /// Which workflow of the module.
-    pub workflow: Name,
-    /// The id of the instance that started it.
-    pub parent: Option<String>,
-    /// When the generation began; `Instant` counts from here.
-    pub started_at: Timestamp,
-    /// Counts the continue-as-new generations from 0.
-    pub generation: u32,
-    /// Seeds the random numbers.
-    pub seed: u64,
-    /// The workflow's input.
-    pub input: Json,
-}
+type Store = wasmtime::Store<Inside>;
 
 /// The live copy of one generation of an instance.
 ///
 /// It lives in memory alone. Drop it whenever that is needed, and bring up another by replay. One
 /// that has trapped, or that has answered a query, takes no more turns.
 pub struct Guest {
-    store: wasmtime::Store<Inside>,
+    store: Store,
     exports: workflow::Guest,
     life: Life,
 }
@@ -48,7 +28,7 @@ pub struct Guest {
 enum Life {
     Born,
     Started,
-    /// A query has run, which may have changed its memory.
+    /// It has answered beside its turns, which may have changed its memory.
     Asked,
     /// It has trapped.
     Dead,
@@ -95,23 +75,9 @@ pub enum ReplayError {
     Spent,
 }
 
-impl WorkflowRole {
-    pub(crate) fn new(birth: Birth) -> Self {
-        Self {
-            now: birth.started_at,
-            last_task: 0,
-            patches: Default::default(),
-            random: Stream::of_context(birth.seed),
-            wasi_random: Stream::of_wasi(birth.seed),
-            mode: Mode::Idle,
-            birth,
-        }
-    }
-}
-
 impl Guest {
     pub(crate) fn new(
-        mut store: wasmtime::Store<Inside>,
+        mut store: Store,
         instance: &Instance,
         exports: &workflow::GuestIndices,
     ) -> wasmtime::Result<Self> {
@@ -205,25 +171,46 @@ impl Guest {
     /// The workflow's own failure, or what became of the guest: `panic`, `trap`, `limit` or
     /// `invalid-output`.
     pub fn query(&mut self, name: &Name, input: &Json) -> Result<Json, Failure> {
+        let input = input.as_str().to_owned();
+        self.beside("a query", |exports, store| {
+            let outcome = exports.call_query(&mut *store, name.as_str(), &input)?;
+            let what = || format!("the answer to the query `{name}`");
+            Ok(store.data().outcome(outcome, what)?)
+        })
+    }
+
+    /// Asks the workflow whether this update may be asked of it. Nothing is recorded, and the
+    /// guest takes no more turns after that: ask a copy.
+    ///
+    /// # Errors
+    /// What the workflow objects, or what became of the guest: `panic`, `trap`, `limit` or
+    /// `invalid-output`.
+    pub fn validate(&mut self, name: &Name, input: &Json) -> Result<(), Failure> {
+        let input = input.as_str().to_owned();
+        self.beside("the check of an update", |exports, store| {
+            match exports.call_validate_update(&mut *store, name.as_str(), &input)? {
+                Ok(()) => Ok(Ok(())),
+                Err(failure) => Ok(Err(store.data().failure(failure)?)),
+            }
+        })
+    }
+
+    /// Has the guest answer beside its turns, where it may ask nothing. It takes no more after
+    /// that.
+    fn beside<T>(
+        &mut self,
+        asker: &'static str,
+        ask: impl FnOnce(&workflow::Guest, &mut Store) -> wasmtime::Result<Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         if self.life == Life::Dead {
             return Err(Failure::last(kind::TRAP, "this copy has trapped before"));
         }
         self.life = Life::Asked;
         let now = self.workflow().map_or_else(Timestamp::default, |it| it.now);
-        self.begin(now, Mode::Query);
-        let input = input.as_str().to_owned();
-        let asked = self
-            .exports
-            .call_query(&mut self.store, name.as_str(), &input);
-        let answer = asked.and_then(|outcome| {
-            let what = || format!("the answer to the query `{name}`");
-            Ok(self.store.data().outcome(outcome, what)?)
-        });
+        self.begin(now, Mode::Asked(asker));
+        let answer = ask(&self.exports, &mut self.store);
         self.take_mode();
-        match answer {
-            Ok(outcome) => outcome,
-            Err(error) => Err(self.died(error).into_failure()),
-        }
+        answer.unwrap_or_else(|error| Err(self.died(error).into_failure()))
     }
 
     /// Runs the guest from one wait to the next.
@@ -261,6 +248,9 @@ impl Guest {
         inside.watch = Watch::new(inside.limits.turn_time_max);
         inside.log.begin(!matches!(mode, Mode::Live(_)));
         if let Role::Workflow(workflow) = &mut inside.role {
+            if matches!(mode, Mode::Live(_) | Mode::Replay(_)) {
+                workflow.begin_turn();
+            }
             workflow.now = at;
             workflow.mode = mode;
         }

@@ -8,7 +8,7 @@ use wfhost_core::{Digest, Json, ModuleInfo, Name, Position};
 use wfhost_sandbox::Sandbox;
 use wfhost_store::NewModule;
 
-use crate::engine::{now, try_start};
+use crate::engine::{Clock, try_start};
 use crate::error::{Error, chain};
 use crate::host::Upload;
 use crate::start;
@@ -81,7 +81,7 @@ pub(crate) fn trial(workflow: &Name, module: Digest, input: &Json) -> Started {
         workflow.clone(),
         module,
         input.clone(),
-        now(),
+        Clock::wall().now(),
     )
 }
 
@@ -125,7 +125,7 @@ pub(crate) fn prepare(
     sandbox: &Sandbox,
     Upload { label, bytes }: Upload,
 ) -> Result<NewModule, Error> {
-    let prepared = sandbox.prepare(&bytes, &label, now());
+    let prepared = sandbox.prepare(&bytes, &label, Clock::wall().now());
     let prepared = prepared.map_err(|source| Error::Rejected { label, source })?;
     let (info, component) = (prepared.info, prepared.component);
     Ok(NewModule {

@@ -57,7 +57,7 @@ pub enum Error {
         message: String,
     },
     /// The id belongs to another instance.
-    #[error("the instance id `{id}` is in use ({}); choose another with --id", .status.as_str())]
+    #[error("the instance id `{id}` is in use ({}); choose another with --id, or say with --reuse what to do", .status.as_str())]
     IdInUse {
         /// Which.
         id: InstanceId,
@@ -91,6 +91,70 @@ pub enum Error {
         id: InstanceId,
         /// How.
         status: Status,
+    },
+    /// The instance must have ended for what was asked.
+    #[error("the instance `{id}` has not ended ({}); terminate it first", .status.as_str())]
+    NotEnded {
+        /// Which.
+        id: InstanceId,
+        /// How it stands.
+        status: Status,
+    },
+    /// The request key was used for another request.
+    #[error(
+        "the request key `{key}` was used before on `{id}`, for {asked}; a key stands for one request"
+    )]
+    KeyInUse {
+        /// The instance.
+        id: InstanceId,
+        /// The key.
+        key: String,
+        /// What for.
+        asked: &'static str,
+    },
+    /// The instance has not begun, so that there is nothing to ask.
+    #[error("the instance `{id}` has taken no turn yet, so there is nothing to ask it")]
+    NotBegun {
+        /// Which.
+        id: InstanceId,
+    },
+    /// No copy of the workflow can be brought up to be asked.
+    #[error("the instance `{id}` cannot be asked: {why}")]
+    CannotAsk {
+        /// Which.
+        id: InstanceId,
+        /// Why not.
+        why: String,
+    },
+    /// There is no such turn to begin at.
+    #[error(
+        "the instance `{id}` has no turn {turn} to begin at; its current generation has {first} to {last}"
+    )]
+    NoSuchTurn {
+        /// Which instance.
+        id: InstanceId,
+        /// Which turn.
+        turn: u64,
+        /// The first that there is.
+        first: u64,
+        /// The last that there is.
+        last: u64,
+    },
+    /// A key of the state store is at another version than expected.
+    #[error(
+        "the key `{key}` is at version {found}, not at the one expected (0 is no value); nothing was written"
+    )]
+    WrongVersion {
+        /// Which key.
+        key: String,
+        /// Its version.
+        found: u64,
+    },
+    /// A key of the state store is empty or too long.
+    #[error("a key of the state store has 1 to 1,024 bytes, this one has {bytes}")]
+    InvalidKey {
+        /// How many it has.
+        bytes: usize,
     },
     /// No history can go on so: an error of this program.
     #[error("the instance `{id}` cannot go on: {what}")]
@@ -135,6 +199,13 @@ impl Error {
             | Self::TooLarge { .. }
             | Self::OfferedTwice { .. }
             | Self::Ended { .. }
+            | Self::NotEnded { .. }
+            | Self::KeyInUse { .. }
+            | Self::NotBegun { .. }
+            | Self::CannotAsk { .. }
+            | Self::NoSuchTurn { .. }
+            | Self::WrongVersion { .. }
+            | Self::InvalidKey { .. }
             | Self::Build(_)
             | Self::File { .. } => true,
             Self::Open(_)

@@ -5,18 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
-use wfhost_core::decide::{self, Refused};
-use wfhost_core::record::{Event, Record, Started, StateWrite};
-use wfhost_core::state::Session;
-use wfhost_core::{Digest, Instance, InstanceId, Json, ModuleInfo, Name, Position, Role, Status};
-use wfhost_sandbox::{Limits, OutsideCall, Sandbox};
-use wfhost_store::{Moved, NewModule, Store, SubmitError, Summary};
+use wfhost_core::{Digest, Instance, ModuleInfo, Name, Position, Role, Status};
+use wfhost_sandbox::{AllowedHost, Limits, OutsideCall, Sandbox};
+use wfhost_store::{Moved, NewModule, Store};
 
-use crate::checked::{Checked, check_size, offered_once, prepare, trial};
-use crate::engine::{Engine, Observed, Running, now, try_start};
+use crate::checked::{Checked, offered_once, prepare};
+use crate::engine::{Bounds, Clock, Engine, Observed, Running, Script, Setup};
 use crate::error::Error;
-use crate::replay::{Replayed, replay};
-use crate::start::{self, StartRequest};
+use crate::tidy::{self, Retention};
 
 /// An outside world made up for a test.
 #[doc(hidden)]
@@ -31,6 +27,20 @@ pub struct Options {
     pub guests_warm_max: usize,
     /// How the data file is kept.
     pub store: wfhost_store::Options,
+    /// How many attempts of activities run at once.
+    pub bounds: Bounds,
+    /// Where activities may send HTTP requests; nowhere by default.
+    pub allowed_hosts: Vec<AllowedHost>,
+    /// How long ended instances are kept.
+    pub retention: Retention,
+    /// What time it is.
+    pub clock: Clock,
+    /// What activities do in tests, instead of their code.
+    #[doc(hidden)]
+    pub script: Option<Script>,
+    /// Everything in one thread, in a fixed order, for tests that compare whole histories.
+    #[doc(hidden)]
+    pub one_by_one: bool,
     /// Stands for the outside world in tests: modules may import `wfhost:testing/outside`.
     #[doc(hidden)]
     pub outside: Option<Outside>,
@@ -43,6 +53,12 @@ impl Default for Options {
             // Each takes about 80 KiB and four memory mappings, of which the kernel allows 65,530.
             guests_warm_max: 1_000,
             store: wfhost_store::Options::default(),
+            bounds: Bounds::default(),
+            allowed_hosts: Vec::new(),
+            retention: Retention::default(),
+            clock: Clock::default(),
+            script: None,
+            one_by_one: false,
             outside: None,
         }
     }
@@ -78,8 +94,10 @@ pub struct Settled {
 pub struct Host {
     /// Absent once it is closed.
     running: Option<Running>,
-    store: Arc<Store>,
-    payload_bytes_max: usize,
+    pub(crate) store: Arc<Store>,
+    pub(crate) payload_bytes_max: usize,
+    /// Lets what is kept too long go; stops with the host.
+    tidying: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Host {
@@ -140,12 +158,21 @@ impl Host {
 
     fn on(store: Store, sandbox: Sandbox, options: Options) -> Self {
         let store = Arc::new(store);
-        let running = Running::start(Arc::clone(&store), sandbox, options.guests_warm_max);
         let payload_bytes_max = options.limits.payload_bytes_max;
+        let tidying = tidy::start(&store, options.retention, options.clock.clone());
+        let setup = Setup {
+            guests_warm_max: options.guests_warm_max,
+            clock: options.clock,
+            bounds: options.bounds,
+            script: options.script,
+            one_by_one: options.one_by_one,
+        };
+        let running = Running::start(Arc::clone(&store), sandbox, setup);
         Self {
             running: Some(running),
             store,
             payload_bytes_max,
+            tidying: Some(tidying),
         }
     }
 
@@ -175,6 +202,7 @@ impl Host {
     /// # Errors
     /// If the last commit failed.
     pub async fn close(mut self) -> Result<(), Error> {
+        self.stop_tidying();
         let (running, store) = (self.running.take(), Arc::clone(&self.store));
         let closed = tokio::task::spawn_blocking(move || {
             if let Some(running) = running {
@@ -188,7 +216,7 @@ impl Host {
             .map_err(Error::Store)
     }
 
-    fn engine(&self) -> &Arc<Engine> {
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
         &self.running.as_ref().expect("only closing takes it").engine
     }
 
@@ -218,264 +246,6 @@ impl Host {
     pub async fn deploy_checked(&self, checked: Checked) -> Result<Deployment, Error> {
         let engine = Arc::clone(self.engine());
         blocking(move || deploy(&engine, checked.modules)).await
-    }
-
-    /// Starts an instance and drives it. When this returns, the start is durable.
-    ///
-    /// # Errors
-    /// If no module offers the workflow, its code refuses the input, or the id is in use: then
-    /// nothing is recorded.
-    pub async fn start(&self, request: StartRequest) -> Result<InstanceId, Error> {
-        let (id, position) = self.begin(request).await?;
-        acknowledged(self.engine().durable(position)).await?;
-        Ok(id)
-    }
-
-    /// Starts an instance and waits until it settles: a start whose caller needs nothing before
-    /// the end costs no commit of its own.
-    ///
-    /// # Errors
-    /// As [`Host::start`] and [`Host::wait`].
-    pub async fn run(&self, request: StartRequest) -> Result<Settled, Error> {
-        let (id, _) = self.begin(request).await?;
-        self.wait(&id).await
-    }
-
-    pub(crate) async fn begin(
-        &self,
-        request: StartRequest,
-    ) -> Result<(InstanceId, Position), Error> {
-        let StartRequest {
-            workflow,
-            input,
-            id,
-            tags,
-        } = request;
-        let module = self.bound(&workflow)?;
-        check_size(Some(&input), self.payload_bytes_max, || "the input".into())?;
-        let id = id.unwrap_or_else(start::random_id);
-        if let Some(status) = self.store.look(&id, Instance::status)? {
-            return Err(Error::IdInUse { id, status });
-        }
-        let started = start::fresh(id.clone(), workflow, module, input, now());
-        let begun = self.engine().start(Started { tags, ..started });
-        let position = begun.await.map_err(|_| Error::Unknown)??;
-        Ok((id, position))
-    }
-
-    /// Goes on with an unfinished instance; also with one that the host's deaths have stalled, since
-    /// whoever asks is taken to have mended that. Does nothing for one that is driven already.
-    ///
-    /// # Errors
-    /// If there is no such instance.
-    pub fn drive(&self, id: &InstanceId) -> Result<(), Error> {
-        self.engine().resume(id)
-    }
-
-    /// Waits until an instance has ended, or is stalled and nothing else of it moves. What it
-    /// returns is durable.
-    ///
-    /// # Errors
-    /// If there is no such instance.
-    pub async fn wait(&self, id: &InstanceId) -> Result<Settled, Error> {
-        if self.store.look(id, |_| ())?.is_none() {
-            return Err(Error::NoSuchInstance { id: id.clone() });
-        }
-        let settled = self.engine().settled(id)?;
-        acknowledged(settled).await?;
-        Ok(Settled {
-            instance: self.instance(id).await?,
-        })
-    }
-
-    /// Raises an event to an instance. When this returns, it is durable.
-    ///
-    /// # Errors
-    /// If there is no such instance, or it has ended.
-    pub async fn raise_event(&self, id: &InstanceId, event: Event) -> Result<(), Error> {
-        check_size(Some(&event.payload), self.payload_bytes_max, || {
-            format!("the event `{}`", event.name)
-        })?;
-        self.tell(id, |instance| decide::raise_event(instance, event, now()))
-            .await
-    }
-
-    /// Asks an instance to stop. When this returns, the request is durable. Asking twice is asking
-    /// once.
-    ///
-    /// # Errors
-    /// If there is no such instance, or it has ended.
-    pub async fn cancel(&self, id: &InstanceId, reason: Option<String>) -> Result<(), Error> {
-        let mut asked_before = false;
-        let asked = self
-            .tell(id, |instance| {
-                let request = decide::request_cancel(instance, reason, now());
-                asked_before = request == Err(Refused::Stale);
-                request
-            })
-            .await;
-        if asked_before {
-            return self.shown(()).await;
-        }
-        asked
-    }
-
-    /// Ends an instance without asking its code. When this returns, that is durable.
-    ///
-    /// # Errors
-    /// If there is no such instance, or it has ended.
-    pub async fn terminate(&self, id: &InstanceId, reason: Option<String>) -> Result<(), Error> {
-        self.tell(id, |instance| decide::terminate(instance, reason, now()))
-            .await
-    }
-
-    async fn tell(
-        &self,
-        id: &InstanceId,
-        decide: impl FnOnce(&Instance) -> Result<Record, Refused>,
-    ) -> Result<(), Error> {
-        let position = self
-            .engine()
-            .tell_instance(id, decide)
-            .map_err(|error| match error {
-                SubmitError::Refused(_) => match self.store.look(id, Instance::status) {
-                    Ok(Some(status)) => Error::Ended {
-                        id: id.clone(),
-                        status,
-                    },
-                    _ => Error::NoSuchInstance { id: id.clone() },
-                },
-                error => Error::from((id.clone(), error)),
-            })?;
-        acknowledged(self.engine().durable(position)).await
-    }
-
-    /// Writes to the state store, all at once. When this returns, that is durable.
-    ///
-    /// # Errors
-    /// If the data file failed.
-    pub async fn write_state(&self, writes: Vec<StateWrite>) -> Result<(), Error> {
-        for write in &writes {
-            check_size(write.value.as_ref(), self.payload_bytes_max, || {
-                format!("the value of `{}`", write.key)
-            })?;
-        }
-        let position = self.store.write_state(writes, now())?;
-        acknowledged(self.engine().durable(position)).await
-    }
-
-    /// What a key of the state store holds.
-    ///
-    /// # Errors
-    /// If the data file failed.
-    pub async fn state(&self, key: &str) -> Result<Option<Json>, Error> {
-        let entry = self.store.state_get(key, now())?;
-        self.shown(entry.map(|entry| entry.value)).await
-    }
-
-    /// An instance as it stands.
-    ///
-    /// # Errors
-    /// If there is none of that id.
-    pub async fn instance(&self, id: &InstanceId) -> Result<Instance, Error> {
-        let seen = self.store.look(id, Instance::clone)?;
-        let seen = seen.ok_or_else(|| Error::NoSuchInstance { id: id.clone() })?;
-        self.shown(seen).await
-    }
-
-    /// Whether there is an instance of that id.
-    ///
-    /// # Errors
-    /// If the data file failed.
-    pub async fn has_instance(&self, id: &InstanceId) -> Result<bool, Error> {
-        let seen = self.store.look(id, |_| ())?;
-        self.shown(seen.is_some()).await
-    }
-
-    /// Every instance, in the order of their starts.
-    ///
-    /// # Errors
-    /// If the data file failed.
-    pub async fn list(&self) -> Result<Vec<Summary>, Error> {
-        let rows = self.store.list()?;
-        self.shown(rows).await
-    }
-
-    /// Hands out what was read once all of it is durable.
-    async fn shown<T>(&self, read: T) -> Result<T, Error> {
-        acknowledged(self.engine().durable(self.store.submitted())).await?;
-        Ok(read)
-    }
-
-    /// Walks an instance's history, as far as it is durable.
-    ///
-    /// # Errors
-    /// If there is no such instance, the data file failed, or `see` says so.
-    pub fn history<E>(
-        &self,
-        id: &InstanceId,
-        mut see: impl FnMut(Record) -> Result<(), E>,
-    ) -> Result<(), E>
-    where
-        E: From<Error> + From<wfhost_store::Error>,
-    {
-        let durable = self.store.durable();
-        let found = self.store.for_each_record(id, 0, |position, record| {
-            if position <= durable {
-                see(record)
-            } else {
-                Ok(())
-            }
-        })?;
-        if found {
-            return Ok(());
-        }
-        Err(Error::NoSuchInstance { id: id.clone() }.into())
-    }
-
-    /// Whether a workflow's code would take this input: runs its first turn and forgets it.
-    ///
-    /// # Errors
-    /// As [`Host::start`] would, of what can be known beforehand.
-    pub async fn check_input(&self, workflow: &Name, input: &Json) -> Result<(), Error> {
-        let digest = self.bound(workflow)?;
-        check_size(Some(input), self.payload_bytes_max, || "the input".into())?;
-        let started = trial(workflow, digest, input);
-        let engine = Arc::clone(self.engine());
-        blocking(move || {
-            let unusable = |message| Error::ModuleUnusable {
-                module: digest,
-                message,
-            };
-            let module = engine.module(digest).map_err(unusable)?;
-            let session = Session::new(engine.store.snapshot(started.at), started.at);
-            try_start(&module, &started, session)
-        })
-        .await
-    }
-
-    fn bound(&self, workflow: &Name) -> Result<Digest, Error> {
-        match self.store.binding(Role::Workflow, workflow)? {
-            Some(module) => Ok(module),
-            None => {
-                let known = self.workflows()?;
-                Err(Error::NoSuchWorkflow {
-                    name: workflow.to_string(),
-                    known,
-                })
-            }
-        }
-    }
-
-    /// Runs an instance's history again in the sandbox, without effects, on its own module or on
-    /// another one, which is not deployed for it.
-    ///
-    /// # Errors
-    /// If there is no such instance, or the other module is rejected.
-    pub async fn replay(&self, id: &InstanceId, on: Option<Upload>) -> Result<Replayed, Error> {
-        let engine = Arc::clone(self.engine());
-        let id = id.clone();
-        blocking(move || replay(&engine, &id, on)).await
     }
 
     /// The modules, in the order of their first deployment.
@@ -540,8 +310,17 @@ impl Settled {
     }
 }
 
+impl Host {
+    fn stop_tidying(&mut self) {
+        if let Some(tidying) = self.tidying.take() {
+            tidying.abort();
+        }
+    }
+}
+
 impl Drop for Host {
     fn drop(&mut self) {
+        self.stop_tidying();
         if let Some(running) = self.running.take() {
             running.stop();
         }
@@ -550,6 +329,7 @@ impl Drop for Host {
 
 fn sandbox(options: &Options) -> Result<Sandbox, Error> {
     let sandbox = Sandbox::new(options.limits.clone())?;
+    let sandbox = sandbox.with_allowed_hosts(options.allowed_hosts.clone());
     Ok(match &options.outside {
         Some(outside) => sandbox.with_outside(outside.clone()),
         None => sandbox,
@@ -557,8 +337,14 @@ fn sandbox(options: &Options) -> Result<Sandbox, Error> {
 }
 
 fn deploy(engine: &Arc<Engine>, modules: Vec<NewModule>) -> Result<Deployment, Error> {
+    let together: Vec<_> = modules.iter().map(|module| module.info.digest).collect();
+    let modules = modules.into_iter().map(|mut module| {
+        module.info.deployed_with.clone_from(&together);
+        module
+    });
+    let modules: Vec<_> = modules.collect();
     let infos = modules.iter().map(|module| module.info.clone()).collect();
-    let moved = engine.store.deploy(modules, now())?;
+    let moved = engine.store.deploy(modules, engine.now())?;
     engine.retry_stalled()?;
     Ok(Deployment {
         modules: infos,
@@ -567,7 +353,7 @@ fn deploy(engine: &Arc<Engine>, modules: Vec<NewModule>) -> Result<Deployment, E
 }
 
 /// Runs what blocks where it may.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     // It fails only if the work panicked, which is a bug of the host and has been printed.
@@ -576,7 +362,7 @@ async fn blocking<T: Send + 'static>(
         .map_err(|_| Error::Unknown)?
 }
 
-async fn acknowledged<E>(told: oneshot::Receiver<Result<(), E>>) -> Result<(), Error> {
+pub(crate) async fn acknowledged<E>(told: oneshot::Receiver<Result<(), E>>) -> Result<(), Error> {
     match told.await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(Error::Unknown),

@@ -11,12 +11,10 @@
 //! let bytes = std::fs::read("order.wasm")?;
 //! host.deploy(vec![Upload { label: "order.wasm".into(), bytes }]).await?;
 //! let settled = host
-//!     .run(StartRequest {
-//!         workflow: "OrderProcessingWorkflow".parse()?,
-//!         input: wfhost::Json::parse(r#"{"Name":"Cars","TotalCost":15000,"Quantity":10}"#)?,
-//!         id: None,
-//!         tags: vec![],
-//!     })
+//!         .run(StartRequest::new(
+//!         "OrderProcessingWorkflow".parse()?,
+//!         wfhost::Json::parse(r#"{"Name":"Cars","TotalCost":15000,"Quantity":10}"#)?,
+//!     ))
 //!     .await?;
 //! println!("{:?}", settled.instance.output());
 //! host.close().await?;
@@ -27,26 +25,34 @@
 mod checked;
 pub mod cli;
 mod engine;
+mod entries;
 mod error;
 mod host;
+mod instances;
 mod narrate;
 pub mod package;
 mod replay;
 mod start;
+mod tidy;
 pub mod view;
 
 pub use checked::Checked;
-pub use engine::Observed;
+pub use engine::{Bounds, Clock, Observed};
+#[doc(hidden)]
+pub use engine::{Script, ScriptedCall};
+pub use entries::StateRequest;
 pub use error::Error;
 #[doc(hidden)]
 pub use host::Outside;
 pub use host::{Deployment, Host, Options, Settled, Upload};
+pub use instances::{Children, RerunRequest};
 pub use narrate::{Narrator, Told};
 pub use replay::Replayed;
-pub use start::StartRequest;
-pub use wfhost_core::record::{Event, Record, StallReason, StateWrite};
+pub use start::{Reuse, StartRequest};
+pub use tidy::Retention;
+pub use wfhost_core::record::{Entry, Event, Record, StallReason, StateWrite};
 pub use wfhost_core::{
     Digest, Failure, Instance, InstanceId, Json, ModuleInfo, Name, Role, RunId, Status, Timestamp,
 };
-pub use wfhost_sandbox::Limits;
-pub use wfhost_store::Summary;
+pub use wfhost_sandbox::{AllowedHost, InvalidHost, Limits};
+pub use wfhost_store::{Page, Query, Summary};

@@ -27,7 +27,7 @@ impl Narrator {
     /// # Errors
     /// If no history can go on so.
     pub fn next(&mut self, record: &Record) -> Result<Told, BrokenHistory> {
-        let task = match record {
+        let task = match record.original() {
             Record::AttemptStarted(started) => Some(started.task),
             Record::AttemptStopped(stopped) => Some(stopped.task),
             Record::Attempt(attempt) => Some(attempt.task),
@@ -54,7 +54,13 @@ impl Narrator {
     #[must_use]
     pub fn view(told: &Told, record: &Record) -> serde_json::Value {
         match told {
-            Told::Turn(past) => crate::view::turn(past),
+            Told::Turn(past) => {
+                let mut row = crate::view::turn(past);
+                if matches!(record, Record::Copied(_)) {
+                    row["copied"] = true.into();
+                }
+                row
+            }
             Told::Other { activity } => crate::view::record(record, activity.as_ref()),
         }
     }

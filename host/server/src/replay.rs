@@ -7,7 +7,7 @@ use wfhost_core::replay::Playback;
 use wfhost_core::{Digest, Instance, InstanceId, ModuleInfo};
 use wfhost_sandbox::{Guest, Module, ReplayError};
 
-use crate::engine::{Engine, now};
+use crate::engine::{Clock, Engine};
 use crate::error::Error;
 use crate::host::Upload;
 
@@ -73,7 +73,7 @@ pub(crate) fn replay(
 /// A module that is not deployed.
 fn load(engine: &Engine, Upload { label, bytes }: Upload) -> Result<(Module, ModuleInfo), Error> {
     let module = Digest::of(&bytes);
-    let prepared = engine.sandbox.prepare(&bytes, &label, now());
+    let prepared = engine.sandbox.prepare(&bytes, &label, Clock::wall().now());
     let prepared = prepared.map_err(|source| Error::Rejected { label, source })?;
     let component = prepared.component.as_deref().unwrap_or(&bytes);
     let loaded = engine.sandbox.load(module, component);

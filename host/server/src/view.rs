@@ -3,8 +3,8 @@
 
 use serde_json::{Map, Value, json};
 use wfhost_core::record::{
-    Accepted, Attempt, Command, EndedHow, Entry, Happening, LogLine, Parent, Record, StallReason,
-    StateCall, StateWrite, Step, Turn,
+    Accepted, Attempt, Command, EndedHow, Entry, Event, Happening, LogLine, Parent, Record, Rerun,
+    StallReason, StateCall, StateWrite, Step, Turn,
 };
 use wfhost_core::replay::PastTurn;
 use wfhost_core::{
@@ -12,8 +12,9 @@ use wfhost_core::{
 };
 
 /// An instance: `id`, `run`, `workflow`, `module`, `status`, `reason` (when stalled), `input`,
-/// `output`, `failure`, `custom_status`, `parent`, `tags`, `created_at`, `updated_at`, `turns`,
-/// `pending` (what it waits for).
+/// `output`, `failure`, `custom_status`, `parent`, `tags`, `suspended`, `begins_at`, `reruns`,
+/// `created_at`, `updated_at`, `turns`, `pending` (what it waits for), `open_updates`,
+/// `unread_events`.
 #[must_use]
 pub fn instance(instance: &Instance) -> Value {
     let started = instance.started();
@@ -35,11 +36,16 @@ pub fn instance(instance: &Instance) -> Value {
         "failure": instance.failure().as_ref().map(failure),
         "custom_status": instance.custom_status().map(Json::value),
         "parent": started.parent.as_ref().map(parent),
-        "tags": tags(&started.tags),
+                "tags": tags(&started.tags),
+        "suspended": instance.suspended().map(|it| json!({ "reason": it.reason })),
+        "begins_at": instance.begins_at().map(|at| at.to_string()),
+        "reruns": reruns(&started.reruns),
         "created_at": started.created_at.to_string(),
         "updated_at": instance.updated_at().to_string(),
-        "turns": instance.turns(),
+                "turns": instance.turns(),
         "pending": pending,
+        "open_updates": instance.open_updates(),
+        "unread_events": instance.unread_events().iter().map(event).collect::<Vec<_>>(),
     })
 }
 
@@ -98,19 +104,28 @@ pub fn turn(past: &PastTurn) -> Value {
     })
 }
 
-/// A record of a history that is no turn. `activity` is the name of the activity that an attempt's
-/// task calls.
+/// A record of a history that is no turn. `activity_name` is that of the activity that an
+/// attempt's task calls. One that a rerun took over is `copied`.
 #[must_use]
-pub fn record(record: &Record, activity: Option<&Name>) -> Value {
+pub fn record(record: &Record, activity_name: Option<&Name>) -> Value {
     let at = record.at().to_string();
-    let activity = activity.map(Name::as_str);
+    let activity = activity_name.map(Name::as_str);
     match record {
+        Record::Copied(copied) => {
+            let mut row = self::record(copied, activity_name);
+            row["copied"] = json!(true);
+            row
+        }
         Record::Started(started) => json!({
             "record": "started", "at": at, "id": started.id.as_str(),
             "run": started.run.to_string(), "generation": started.generation,
             "workflow": started.workflow.as_str(), "module": started.module.to_string(),
-                        "contract": started.contract, "features": started.features, "seed": started.seed, "input": started.input.value(),
+                                    "contract": started.contract, "features": started.features, "seed": started.seed,
+            "input": started.input.value(),
             "parent": started.parent.as_ref().map(parent), "tags": tags(&started.tags),
+            "key": started.key, "begins_at": started.begins_at.map(|at| at.to_string()),
+            "events": started.events.iter().map(event).collect::<Vec<_>>(),
+            "reruns": reruns(&started.reruns),
         }),
         Record::Accepted(accepted) => happening(accepted, &at),
         Record::Turn(_) => json!({ "record": "turn", "at": at }),
@@ -131,8 +146,9 @@ pub fn record(record: &Record, activity: Option<&Name>) -> Value {
             "record": "unstalled", "at": at, "task": unstalled.task.0,
         }),
         Record::Ended(ended) => match &ended.how {
-            EndedHow::Terminated { reason } => json!({
-                "record": "terminated", "at": at, "reason": reason,
+            EndedHow::Terminated { reason, recursive } => json!({
+                "record": "terminated", "at": at, "reason": reason, "recursive": recursive,
+                "key": ended.key,
             }),
         },
         Record::StateWritten(written) => json!({
@@ -140,6 +156,16 @@ pub fn record(record: &Record, activity: Option<&Name>) -> Value {
             "writes": written.writes.iter().map(write).collect::<Vec<_>>(),
         }),
     }
+}
+
+fn event(event: &Event) -> Value {
+    json!({ "name": event.name.as_str(), "payload": event.payload.value() })
+}
+
+fn reruns(reruns: &[Rerun]) -> Vec<Value> {
+    let one =
+        |it: &Rerun| json!({ "id": it.id.as_str(), "run": it.run.to_string(), "turns": it.turns });
+    reruns.iter().map(one).collect()
 }
 
 /// Why an instance does not move: `kind`, a stable word, and `message`.
@@ -171,9 +197,18 @@ fn pending(id: TaskId, task: &Task) -> Value {
             "waits_for": "activity", "name": name.as_str(), "attempt": attempt,
             "ready_at": ready_at.to_string(), "last_failure": last_failure.as_ref().map(failure),
         }),
-        TaskState::Child { name, options, .. } => {
-            json!({ "waits_for": "workflow", "name": name.as_str(), "id": options.id })
-        }
+        TaskState::Child {
+            name,
+            options,
+            attempt,
+            ready_at,
+            last_failure,
+            ..
+        } => json!({
+            "waits_for": "workflow", "name": name.as_str(), "id": options.id,
+            "attempt": attempt, "ready_at": ready_at.to_string(),
+            "last_failure": last_failure.as_ref().map(failure),
+        }),
         TaskState::Timer { fires_at } => {
             json!({ "waits_for": "timer", "fires_at": fires_at.to_string() })
         }
@@ -190,7 +225,7 @@ fn pending(id: TaskId, task: &Task) -> Value {
 fn parent(parent: &Parent) -> Value {
     json!({
         "id": parent.id.as_str(), "run": parent.run.to_string(), "task": parent.task.0,
-        "detached": parent.detached,
+                "detached": parent.detached, "attempt": parent.attempt,
     })
 }
 
@@ -333,6 +368,14 @@ fn happening(accepted: &Accepted, at: &str) -> Value {
         Happening::TaskEnded { task, outcome } => {
             outcome_of(json!({ "input": "task-ended", "task": task.0 }), outcome)
         }
+        Happening::ChildFailed {
+            task,
+            failure: why,
+            retry_at,
+        } => json!({
+            "input": "child-failed", "task": task.0, "failure": failure(why),
+            "retry_at": retry_at.to_string(),
+        }),
         Happening::CancelRequested { reason } => {
             json!({ "input": "cancel-requested", "reason": reason })
         }
@@ -343,6 +386,7 @@ fn happening(accepted: &Accepted, at: &str) -> Value {
         Happening::Resumed => json!({ "input": "resumed" }),
     };
     row["record"] = json!("accepted");
+    row["key"] = json!(accepted.key);
     row["at"] = json!(at);
     row
 }
@@ -364,7 +408,8 @@ fn ended_attempt(attempt: &Attempt, activity: Option<&str>) -> Value {
     outcome_of(row, &attempt.outcome)
 }
 
-fn outcome_of(mut row: Value, outcome: &Result<Json, Failure>) -> Value {
+/// An outcome as two fields more: `output` and `failure`, one of them null.
+pub(crate) fn outcome_of(mut row: Value, outcome: &Result<Json, Failure>) -> Value {
     row["output"] = json!(outcome.as_ref().ok().map(Json::value));
     row["failure"] = json!(outcome.as_ref().err().map(failure));
     row

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use wfhost_core::record::{Accepted, Event, Happening, Record, Started, StateWrite};
 use wfhost_core::state::ReadSet;
 use wfhost_core::{Digest, InstanceId, Json, RunId, Timestamp};
-use wfhost_store::{Options, Store};
+use wfhost_store::{Options, Reuse, Store};
 
 /// How many instances the records are spread over.
 const INSTANCES: usize = 1000;
@@ -146,7 +146,9 @@ fn start_all(store: &Store) -> Vec<InstanceId> {
         .map(|number| format!("instance-{number}").parse().expect("it is an id"))
         .collect();
     for id in &ids {
-        store.start(started(id)).expect("the id is new");
+        store
+            .start(started(id), |_| Ok(Reuse::Refuse))
+            .expect("the id is new");
     }
     let writes = (0..1000).map(|number| StateWrite {
         key: format!("key{number:04}"),
@@ -178,6 +180,10 @@ fn started(id: &InstanceId) -> Started {
         at: Timestamp(0),
         created_at: Timestamp(0),
         events: Vec::new(),
+        begins_at: None,
+        key: None,
+        carried: None,
+        reruns: Vec::new(),
     }
 }
 
@@ -190,6 +196,7 @@ fn submit(store: &Store, id: &InstanceId) {
             name: "Approval".parse().expect("it is a name"),
             payload,
         }),
+        key: None,
     });
     store
         .submit(id, &ReadSet::default(), |_| Ok(record))

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wfhost_core::decide::Refused;
+use wfhost_core::state::ReadError;
 use wfhost_core::{BrokenHistory, InstanceId, Status};
 
 /// A cause that several waiters can be told of.
@@ -91,6 +92,15 @@ pub enum Error {
         /// What does not fit.
         what: String,
     },
+    /// The instance was purged or replaced, or its history was cut, while its history was read.
+    /// Look again.
+    #[error("the history of `{id}` was removed from {} while it was read; look again", path.display())]
+    Removed {
+        /// The file.
+        path: PathBuf,
+        /// The instance.
+        id: InstanceId,
+    },
     /// Reading failed. Nothing has changed; try again, or look after the disk.
     #[error("cannot read the data file {}: {source}", path.display())]
     Read {
@@ -141,6 +151,29 @@ pub enum SubmitError {
     /// The store cannot do its work.
     #[error(transparent)]
     Store(#[from] Error),
+}
+
+/// A write to the state that depends on what is there was not made. Nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Other versions are there than the ones that were expected. Read them and decide again.
+    #[error("{} has another version than the one expected", keys(.0))]
+    Versions(Vec<(String, u64)>),
+    /// What is there could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store cannot do its work.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+/// The keys, each with the version that it has.
+fn keys(versions: &[(String, u64)]) -> String {
+    let keys = versions.iter().map(|(key, version)| match version {
+        0 => format!("`{key}` (absent)"),
+        _ => format!("`{key}` ({version})"),
+    });
+    keys.collect::<Vec<_>>().join(", ")
 }
 
 /// What failed inside, before it is known where.

@@ -10,7 +10,7 @@ use crate::Inner;
 use crate::error::{Error, Fault};
 use crate::ledger::{Live, Row};
 use crate::summary::Summary;
-use crate::tables::{HISTORY, INSTANCES, NAMESPACE, read_history_row, read_row};
+use crate::tables::{HISTORY, INSTANCES, NAMESPACE, REMOVED, read_history_row, read_row};
 
 /// How much of a history is read at once, so that a long one neither fills memory nor holds a
 /// read transaction open, which would keep the file from reusing its pages.
@@ -19,10 +19,12 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 /// Checks that records follow each other.
 struct Follow {
     owner: u64,
-    /// The index of the record that comes next.
+    /// The index of the record that comes next; until the first has come: of the one asked for.
     next: u64,
-    /// The link that it must carry, where that is known.
+    /// The link that the next must carry, where that is known.
     chain: Option<Chain>,
+    /// A record has come.
+    begun: bool,
 }
 
 impl Follow {
@@ -31,6 +33,7 @@ impl Follow {
             owner,
             next: index,
             chain: (index == 0).then(Chain::default),
+            begun: false,
         }
     }
 
@@ -41,39 +44,95 @@ impl Follow {
             Fault::Damaged(format!("record {next} of instance number {owner}: {what}"))
         };
         let decoded = codec::decode(&row.record).map_err(|error| damaged(&error.to_string()))?;
-        if (row.index, decoded.owner) != (next, owner) {
+        // What is kept may begin later than what is asked for: with the start of a generation,
+        // whose link to what is gone is taken as it stands.
+        let begins_later = !self.begun && row.index > next;
+        if begins_later && !matches!(decoded.record, Record::Started(_)) {
+            return Err(damaged("it is missing"));
+        }
+        if decoded.owner != owner || !begins_later && row.index != next {
             return Err(damaged("another record stands in its place"));
         }
-        if self.chain.is_some_and(|chain| chain != decoded.chain) {
+        let chain = self.chain.filter(|_| !begins_later);
+        if chain.is_some_and(|chain| chain != decoded.chain) {
             return Err(damaged("it does not follow the record before it"));
         }
-        self.next += 1;
+        self.begun = true;
+        self.next = row.index + 1;
         self.chain = Some(Chain::to(&row.record));
         Ok(decoded.record)
     }
 }
 
+/// Why the records of a history are not handed out to their end.
+enum Stop<E> {
+    Store(Error),
+    Caller(E),
+}
+
+impl<E> From<Error> for Stop<E> {
+    fn from(error: Error) -> Self {
+        Self::Store(error)
+    }
+}
+
 impl Inner {
-    /// Hands out the records of an instance from index `from` on, with their positions. `false` if
-    /// there is no such instance.
+    /// Hands out the records of an instance from index `from` on, or from where its history is
+    /// kept, with their positions. `false` if there is no such instance.
     pub(crate) fn for_each_record<E: From<Error>>(
         &self,
         id: &InstanceId,
         from: u64,
         mut each: impl FnMut(Position, Record) -> Result<(), E>,
     ) -> Result<bool, E> {
+        loop {
+            let removals = self.removals();
+            let mut handed_out = false;
+            let mut each = |position, record| {
+                handed_out = true;
+                each(position, record).map_err(Stop::Caller)
+            };
+            match self.hand_out(id, from, &mut each) {
+                Ok(found) => return Ok(found),
+                Err(Stop::Caller(error)) => return Err(error),
+                Err(Stop::Store(Error::Damaged { path, .. }))
+                    if self.may_have_removed(removals) =>
+                {
+                    if handed_out {
+                        let id = id.clone();
+                        return Err(Error::Removed { path, id }.into());
+                    }
+                }
+                Err(Stop::Store(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn hand_out<E>(
+        &self,
+        id: &InstanceId,
+        from: u64,
+        each: &mut impl FnMut(Position, Record) -> Result<(), Stop<E>>,
+    ) -> Result<bool, Stop<E>> {
         // The tail first: what is gathered after this is met twice, not missed.
         let (live, tail) = {
-            let ledger = self.usable()?;
-            (ledger.number_of(id), ledger.tail_of(id))
+            let mut ledger = self.usable()?;
+            let tail = ledger.tail_of(id);
+            let live = ledger.look(id).map(|live| {
+                let instance = &live.instance;
+                (live.number, instance.records(), instance.kept_from())
+            });
+            (live, tail)
         };
-        let (number, records) = match live {
-            Some(number) => (number, 0),
+        let (number, records, kept_from) = match live {
+            Some(live) => live,
             None => match self.summary_on_disk(id)? {
-                Some(summary) => (summary.number, summary.records),
+                Some(summary) => (summary.number, summary.records, 0),
                 None => return Ok(false),
             },
         };
+        // What the next gather will remove counts as gone already.
+        let from = from.max(kept_from);
         // The record before the first shows what the first must link to.
         let mut follow = Follow::from(number, from.saturating_sub(1));
         let mut hand_out = |row: &Row, follow: &mut Follow| {
@@ -124,7 +183,7 @@ impl Inner {
                     *last = row.position;
                 }
                 (none, Record::Started(started)) => {
-                    let mut instance = Instance::begin(*started);
+                    let mut instance = Instance::begin_at(*started, row.index);
                     instance.link(link);
                     *none = Some((instance, row.position));
                 }
@@ -154,7 +213,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Some rows of a history, in order; none at its end.
+    /// Some rows of a history, in order, from an index on or from where it is kept; none at its
+    /// end.
     pub(crate) fn gathered_rows(
         &self,
         owner: u64,
@@ -162,12 +222,18 @@ impl Inner {
         end: Option<u64>,
     ) -> Result<Vec<Row>, Error> {
         self.read(|transaction| {
+            let removed = transaction.open_table(REMOVED)?;
+            let removed = removed.get((NAMESPACE, owner))?;
+            let kept_from = removed.map_or(0, |index| index.value());
+            let (first, end) = (from.max(kept_from), end.unwrap_or(u64::MAX));
+            if first >= end {
+                return Ok(Vec::new());
+            }
             let table = transaction.open_table(HISTORY)?;
-            let first = (NAMESPACE, owner, from);
-            let end = (NAMESPACE, owner, end.unwrap_or(u64::MAX));
+            let range = |from: u64, end: u64| (NAMESPACE, owner, from)..(NAMESPACE, owner, end);
             let mut rows = Vec::new();
             let mut bytes = 0;
-            for row in table.range(first..end)? {
+            for row in table.range(range(first, end))? {
                 let (key, value) = row?;
                 let (position, record) = read_history_row(value.value())?;
                 bytes += record.len();
@@ -180,6 +246,11 @@ impl Inner {
                 if bytes > CHUNK_BYTES {
                     break;
                 }
+            }
+            let skipped = rows.first().is_some_and(|row| row.index > first);
+            if skipped && table.range(range(kept_from, first))?.next().is_some() {
+                let what = format!("record {first} of instance number {owner} is missing");
+                return Err(Fault::Damaged(what));
             }
             Ok(rows)
         })
@@ -205,17 +276,6 @@ impl Inner {
             let row = table.get((NAMESPACE, id.as_str()))?;
             row.map(|row| read_row("instances", row.value()))
                 .transpose()
-        })
-    }
-
-    /// The rows of all instances, as of the last gather.
-    pub(crate) fn summaries_on_disk(&self) -> Result<Vec<Summary>, Error> {
-        self.read(|transaction| {
-            let table = transaction.open_table(INSTANCES)?;
-            let all = (NAMESPACE, "")..(NAMESPACE + 1, "");
-            let rows = table.range(all)?;
-            rows.map(|row| read_row("instances", row?.1.value()))
-                .collect()
         })
     }
 }

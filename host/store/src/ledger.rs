@@ -2,18 +2,20 @@
 //! table does not show yet, and the end of the log. It is guarded by one mutex, held shortly, and
 //! does no I/O.
 
-use std::collections::{HashMap, VecDeque};
+mod admit;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use wfhost_core::codec::{self, Chain};
-use wfhost_core::record::Record;
-use wfhost_core::{BrokenHistory, Digest, Instance, InstanceId, Json, Position};
+use wfhost_core::codec::Chain;
+use wfhost_core::{Digest, Instance, InstanceId, Json, Position};
 
 use crate::error::Error;
 use crate::overlay::Overlay;
-use crate::payloads;
 use crate::summary::Summary;
+
+pub(crate) use admit::{Incoming, Written};
 
 /// The owner of records that belong to no instance.
 pub(crate) const OUTSIDE: u64 = 0;
@@ -31,10 +33,12 @@ pub(crate) struct Ledger {
     pub(crate) demanded: Position,
     /// The records after `gathered`, in their order.
     tail: VecDeque<Row>,
+    /// Which large payloads the records of the tail name, those that name any.
+    named: BTreeMap<Position, Vec<Digest>>,
     live: HashMap<InstanceId, Live>,
     /// Instances that are being loaded; they must not be evicted meanwhile.
     loading: HashMap<InstanceId, u32>,
-    outside: Outside,
+    pub(crate) outside: Outside,
     pub(crate) overlay: Overlay,
     /// Large payloads of records that are not durable yet, with the position that needs them.
     payloads: HashMap<Digest, (Position, Json)>,
@@ -42,6 +46,12 @@ pub(crate) struct Ledger {
     pub(crate) ungathered_bytes: u64,
     /// When the oldest record that no commit has taken was submitted.
     pub(crate) waiting_since: Option<Instant>,
+    /// Goes up before and after each transaction that removes rows or payloads.
+    pub(crate) removals: u64,
+    /// Goes up when instances were purged: one that was read from disk before may be gone.
+    pub(crate) purges: u64,
+    /// How many submissions were taken since the file was opened.
+    pub(crate) submissions: u64,
     /// Counts looks, to find the instances that nobody has looked at for long.
     looks: u64,
     /// The store takes nothing any more, and finishes what it has.
@@ -81,69 +91,6 @@ pub(crate) struct Outside {
     ungathered: Vec<Position>,
 }
 
-/// A record that asks to be taken in: a new one, or one that was met in the log.
-pub(crate) struct Incoming {
-    pub(crate) record: Record,
-    /// How it stands in the log, if it does.
-    pub(crate) written: Option<Written>,
-}
-
-/// A record as it stands in the log.
-pub(crate) struct Written {
-    /// The link that it carries.
-    pub(crate) chain: Chain,
-    pub(crate) bytes: Vec<u8>,
-}
-
-/// A record that has passed the fold of its owner.
-struct Admitted {
-    record: Record,
-    index: u64,
-    encoded: Vec<u8>,
-    /// The record with stand-ins, if it has any, and what they stand for.
-    stored: Option<(Record, Vec<(Digest, Json)>)>,
-}
-
-impl From<Record> for Incoming {
-    fn from(record: Record) -> Self {
-        Self {
-            record,
-            written: None,
-        }
-    }
-}
-
-impl Incoming {
-    /// Links it to the record before it, unless it is already.
-    fn link(self, owner: u64, index: u64, chain: Chain) -> Admitted {
-        let mut record = self.record;
-        let stored = payloads::take_out(&mut record);
-        let encoded = match self.written {
-            Some(written) => written.bytes,
-            None => {
-                let stored = stored.as_ref().map_or(&record, |(stored, _)| stored);
-                codec::encode(owner, chain, stored)
-            }
-        };
-        Admitted {
-            record,
-            index,
-            encoded,
-            stored,
-        }
-    }
-
-    /// A record of the log must link to the one before it.
-    fn fits(&self, chain: Chain) -> Result<(), BrokenHistory> {
-        match &self.written {
-            Some(written) if written.chain != chain => Err(BrokenHistory(
-                "it does not follow the record before it".into(),
-            )),
-            _ => Ok(()),
-        }
-    }
-}
-
 impl Outside {
     /// The history, when all of it is on disk.
     pub(crate) fn gathered(records: u64, chain: Chain) -> Self {
@@ -152,6 +99,11 @@ impl Outside {
             chain,
             ungathered: Vec::new(),
         }
+    }
+
+    /// Nobody reads it. The last record is kept, for what the next must link to.
+    pub(crate) fn kept_from(&self) -> u64 {
+        self.records.saturating_sub(1)
     }
 }
 
@@ -172,21 +124,7 @@ impl Live {
     }
 }
 
-/// Lets a record through the fold. If that refuses it, nothing has changed.
-fn admit(
-    instance: &mut Instance,
-    number: u64,
-    incoming: Incoming,
-) -> Result<Admitted, BrokenHistory> {
-    let (index, chain) = (instance.records(), instance.chain());
-    incoming.fits(chain)?;
-    instance.apply(&incoming.record)?;
-    let admitted = incoming.link(number, index, chain);
-    instance.link(Chain::to(&admitted.encoded));
-    Ok(admitted)
-}
-
-/// Taking records in, new ones and, when the file is opened, those of the log alike.
+/// What there is.
 impl Ledger {
     /// What is true when all up to `gathered` is in the histories.
     pub(crate) fn new(gathered: Position, outside: Outside) -> Self {
@@ -200,104 +138,6 @@ impl Ledger {
         }
     }
 
-    /// The first record of a new instance.
-    pub(crate) fn start(&mut self, incoming: Incoming) -> Result<Arc<Record>, BrokenHistory> {
-        let started = match &incoming.record {
-            Record::Started(started) if started.generation == 0 => started.as_ref().clone(),
-            _ => return Err(BrokenHistory("it does not begin with a start".into())),
-        };
-        incoming.fits(Chain::default())?;
-        let id = started.id.clone();
-        let number = self.submitted.next().0;
-        let mut instance = Instance::begin(started);
-        let admitted = incoming.link(number, 0, Chain::default());
-        instance.link(Chain::to(&admitted.encoded));
-        self.keep(&id, Live::gathered(number, instance, Position(number)));
-        Ok(self.take(Some(&id), number, admitted))
-    }
-
-    /// The next records of an instance, which must be live: all of them, or none.
-    pub(crate) fn go_on(
-        &mut self,
-        id: &InstanceId,
-        incoming: Vec<Incoming>,
-    ) -> Result<Vec<Arc<Record>>, BrokenHistory> {
-        let live = self.live.get_mut(id).expect("the caller has just seen it");
-        let number = live.number;
-        let mut admitted = Vec::with_capacity(incoming.len());
-        if incoming.len() > 1 {
-            // A later one may be refused after the first has changed the instance.
-            let mut next = live.instance.clone();
-            for incoming in incoming {
-                admitted.push(admit(&mut next, number, incoming)?);
-            }
-            live.instance = next;
-        } else {
-            for incoming in incoming {
-                admitted.push(admit(&mut live.instance, number, incoming)?);
-            }
-        }
-        let taken = admitted.into_iter();
-        Ok(taken.map(|it| self.take(Some(id), number, it)).collect())
-    }
-
-    /// A write to the state from outside of any instance.
-    pub(crate) fn write_from_outside(
-        &mut self,
-        incoming: Incoming,
-    ) -> Result<Arc<Record>, BrokenHistory> {
-        let Record::StateWritten(_) = &incoming.record else {
-            return Err(BrokenHistory("it belongs to an instance".into()));
-        };
-        let (index, chain) = (self.outside.records, self.outside.chain);
-        incoming.fits(chain)?;
-        let admitted = incoming.link(OUTSIDE, index, chain);
-        self.outside.records += 1;
-        self.outside.chain = Chain::to(&admitted.encoded);
-        Ok(self.take(None, OUTSIDE, admitted))
-    }
-
-    /// Gives a record its place. Cannot fail: the fold of its owner has taken it already.
-    fn take(&mut self, id: Option<&InstanceId>, owner: u64, admitted: Admitted) -> Arc<Record> {
-        let Admitted {
-            record,
-            index,
-            encoded,
-            stored,
-        } = admitted;
-        let position = self.submitted.next();
-        self.submitted = position;
-        let written = stored.as_ref().map_or(&record, |(stored, _)| stored);
-        for (write, stored) in record.writes().zip(written.writes()) {
-            self.overlay.write(position, write, stored);
-        }
-        let mut bytes = encoded.len() as u64;
-        for (digest, text) in stored.into_iter().flat_map(|(_, taken)| taken) {
-            bytes += text.bytes() as u64;
-            self.payloads.insert(digest, (position, text));
-        }
-        let ungathered = match id.and_then(|id| self.live.get_mut(id)) {
-            Some(live) => {
-                live.last = position;
-                &mut live.ungathered
-            }
-            None => &mut self.outside.ungathered,
-        };
-        ungathered.push(position);
-        self.undurable_bytes += bytes;
-        self.ungathered_bytes += bytes;
-        self.tail.push_back(Row {
-            position,
-            owner,
-            index,
-            record: encoded.into(),
-        });
-        Arc::new(record)
-    }
-}
-
-/// What there is.
-impl Ledger {
     /// An instance in memory; it counts as looked at.
     pub(crate) fn look(&mut self, id: &InstanceId) -> Option<&Live> {
         self.looks += 1;
@@ -334,6 +174,19 @@ impl Ledger {
             .collect()
     }
 
+    /// Which large payloads the records of the tail name.
+    pub(crate) fn named(&self) -> HashMap<Position, Vec<Digest>> {
+        let named = self.named.iter();
+        named.map(|(at, digests)| (*at, digests.clone())).collect()
+    }
+
+    /// Whether all that memory knows of an instance is on disk, and nothing can happen to it.
+    pub(crate) fn may_be_purged(&self, id: &InstanceId) -> bool {
+        self.live
+            .get(id)
+            .is_none_or(|live| live.ungathered.is_empty() && live.instance.status().has_ended())
+    }
+
     /// The large payloads that are not durable.
     pub(crate) fn undurable_payloads(&self) -> Vec<(Digest, Json)> {
         let payloads = self.payloads.iter();
@@ -367,12 +220,26 @@ impl Ledger {
     pub(crate) fn is_gathered(&mut self, position: Position, bytes: u64, horizon: Position) {
         let gone = self.place(position.next()).min(self.tail.len());
         self.tail.drain(..gone);
+        self.named = self.named.split_off(&position.next());
         self.gathered = position;
         self.ungathered_bytes -= bytes;
         self.overlay.gathered(position, horizon);
         self.outside.ungathered.retain(|at| *at > position);
         for live in self.live.values_mut() {
             live.ungathered.retain(|at| *at > position);
+        }
+    }
+
+    /// Instances of these numbers are no more.
+    pub(crate) fn is_purged<'a>(
+        &mut self,
+        purged: impl IntoIterator<Item = (&'a InstanceId, u64)>,
+    ) {
+        self.purges += 1;
+        for (id, number) in purged {
+            if self.number_of(id) == Some(number) {
+                self.live.remove(id);
+            }
         }
     }
 }

@@ -8,16 +8,23 @@
 
 mod backend;
 mod error;
+mod expiry;
+mod find;
 mod gather;
 mod history;
 mod holder;
+mod index;
 mod ledger;
+mod look;
+mod memory;
 mod modules;
 mod open;
 mod overlay;
 mod payloads;
 mod recover;
+mod removal;
 mod snapshot;
+mod state;
 mod submit;
 mod summary;
 mod tables;
@@ -36,11 +43,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use redb::{Database, ReadableDatabase};
-use wfhost_core::{InstanceId, Position};
+use wfhost_core::{InstanceId, Position, Timestamp};
 
-pub use error::{Cause, Error, OpenError, SubmitError};
+pub use error::{Cause, Error, OpenError, SubmitError, WriteError};
+pub use find::{Page, Query};
+pub use memory::Memory;
 pub use modules::{Moved, NewModule};
-pub use submit::Submitted;
+pub use submit::{Begun, Reuse, Submitted};
 pub use summary::{Reason, Summary};
 
 use backend::Gate;
@@ -70,6 +79,10 @@ pub struct Options {
     /// How many changed keys of the state are remembered for old snapshots. Beyond it, reads on
     /// snapshots older than the last gather begin again.
     pub changes_max: usize,
+    /// For tests of crashes: after so many submissions since it was opened the store commits what
+    /// was submitted, nothing else, and is of no use any more, as after a failed commit.
+    #[doc(hidden)]
+    pub submissions_max: Option<u64>,
 }
 
 const MIB: u64 = 1024 * 1024;
@@ -87,6 +100,7 @@ impl Default for Options {
             cache_bytes: 64 * 1024 * 1024,
             live_max: 10_000,
             changes_max: 1_000_000,
+            submissions_max: None,
         }
     }
 }
@@ -133,8 +147,9 @@ struct Inner {
     progress: Condvar,
     /// Held from taking a batch until it is durable. Locked before the ledger.
     writing: Mutex<()>,
-    /// How many snapshots there are of each position. Locked after the ledger, never before.
-    snapshots: Mutex<BTreeMap<Position, usize>>,
+    /// How many snapshots there are of each position and time. Locked after the ledger, never
+    /// before.
+    snapshots: Mutex<BTreeMap<(Position, Timestamp), usize>>,
     bindings: RwLock<Bindings>,
     /// One deployment at a time.
     deploying: Mutex<()>,
@@ -345,7 +360,23 @@ impl Inner {
             let path = self.path.clone();
             return Err(Error::Closed { path });
         }
+        if self.is_spent(&ledger) {
+            return Err(self.spent());
+        }
         Ok(ledger)
+    }
+
+    /// Whether the submissions that the options allow are used up.
+    fn is_spent(&self, ledger: &Ledger) -> bool {
+        let max = self.options.submissions_max;
+        max.is_some_and(|max| ledger.submissions >= max)
+    }
+
+    fn spent(&self) -> Error {
+        Error::Failed {
+            path: self.path.clone(),
+            source: Cause::from(Box::from("the submissions that are allowed are used up")),
+        }
     }
 
     // A lock is poisoned when a caller's closure panicked under it. Those run before anything is
@@ -379,7 +410,7 @@ impl Inner {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn snapshots(&self) -> MutexGuard<'_, BTreeMap<Position, usize>> {
+    fn snapshots(&self) -> MutexGuard<'_, BTreeMap<(Position, Timestamp), usize>> {
         self.snapshots
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use std::time::Duration;
 
-use redb::backends::{FileBackend, InMemoryBackend};
+use redb::backends::FileBackend;
 use redb::{
     Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError, TableError,
 };
@@ -65,14 +65,6 @@ impl Store {
             return Err(not_ours("it begins otherwise"));
         }
         open_on(path.into(), Box::new(file_backend(path, file)?), options)
-    }
-
-    /// A store without a file, for tests and benchmarks.
-    ///
-    /// # Errors
-    /// None in practice.
-    pub fn in_memory(options: Options) -> Result<Self, OpenError> {
-        create_on("memory".into(), Box::new(InMemoryBackend::new()), options)?.start()
     }
 }
 

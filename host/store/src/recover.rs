@@ -67,10 +67,17 @@ impl Inner {
             if let Record::Started(started) = &incoming.record {
                 ids.insert(owner, started.id.clone());
             }
-            self.ledger().start(incoming).map(|_| ())
+            let mut ledger = self.ledger();
+            ledger.start(vec![], incoming, vec![]).map(|_| ())
         } else {
             let id = self.owner_of(owner, ids)?;
-            self.ledger().go_on(&id, vec![incoming]).map(|_| ())
+            let mut ledger = self.ledger();
+            if ledger.number_of(&id) != Some(owner) {
+                return Err(damaged(format!(
+                    "`{id}` belongs to another instance by now"
+                )));
+            }
+            ledger.go_on(&id, vec![incoming]).map(|_| ())
         };
         taken.map_err(|error| damaged(error.to_string()))
     }

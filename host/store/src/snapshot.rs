@@ -32,7 +32,7 @@ impl StateAt {
             let ledger = inner.ledger();
             let position = ledger.submitted;
             // Under the ledger's lock, so that no gather forgets what this must remember.
-            *inner.snapshots().entry(position).or_default() += 1;
+            *inner.snapshots().entry((position, now)).or_default() += 1;
             position
         };
         Self {
@@ -42,17 +42,23 @@ impl StateAt {
         }
     }
 
-    fn entry(&self, row: StateRow) -> Result<Option<Entry>, ReadError> {
+    /// What a row shows that was read after `removals` was asked for.
+    fn entry(&self, row: StateRow, removals: u64) -> Result<Option<Entry>, ReadError> {
         if row.version > self.position.0 {
             return Err(self.changed(&row));
         }
         if is_over(&row, self.now) {
             return Ok(None);
         }
-        let mut value = row.value;
-        self.inner.put_back_one(&mut value).map_err(failed)?;
-        let version = row.version;
-        Ok(Some(Entry { value, version }))
+        let (mut value, version) = (row.value, row.version);
+        match self.inner.put_back_one(&mut value) {
+            Ok(()) => Ok(Some(Entry { value, version })),
+            // A later write has released it.
+            Err(Error::Damaged { .. }) if self.inner.may_have_removed(removals) => {
+                Err(ReadError::Changed)
+            }
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// A row of a later position; one that no position has yet would be so for ever.
@@ -98,6 +104,7 @@ impl StateAt {
         };
         let mut from = None;
         loop {
+            let removals = self.inner.removals();
             let rows = self.rows(range, from.as_deref(), limit).map_err(failed)?;
             for (key, row) in &rows {
                 while overlaid
@@ -111,7 +118,7 @@ impl StateAt {
                 }
                 let entry = match overlaid.remove(key) {
                     Some(seen) => shown(seen)?,
-                    None => self.entry(row.clone())?,
+                    None => self.entry(row.clone(), removals)?,
                 };
                 if !add(key.clone(), entry) {
                     return Ok(items);
@@ -176,8 +183,9 @@ impl Snapshot for StateAt {
         if seen != Seen::InTable {
             return shown(seen);
         }
+        let removals = self.inner.removals();
         if let Some(row) = self.row(key).map_err(failed)? {
-            return self.entry(row);
+            return self.entry(row, removals);
         }
         // No row shows a deletion; the overlay does.
         let ledger = self.inner.usable().map_err(failed)?;
@@ -213,10 +221,11 @@ impl Snapshot for StateAt {
 impl Drop for StateAt {
     fn drop(&mut self) {
         let mut snapshots = self.inner.snapshots();
-        if let Some(count) = snapshots.get_mut(&self.position) {
+        let key = (self.position, self.now);
+        if let Some(count) = snapshots.get_mut(&key) {
             *count -= 1;
             if *count == 0 {
-                snapshots.remove(&self.position);
+                snapshots.remove(&key);
             }
         }
     }

@@ -1,17 +1,15 @@
-//! Submitting records, and looking at instances.
+//! Submitting records.
 
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use wfhost_core::decide::Refused;
-use wfhost_core::record::{Entry, Record, Started, StateWrite, StateWritten};
-use wfhost_core::state::{Items, ReadError, ReadSet, Snapshot};
-use wfhost_core::{Instance, InstanceId, Position, Timestamp};
+use wfhost_core::record::{Record, Started};
+use wfhost_core::state::ReadSet;
+use wfhost_core::{Instance, InstanceId, Position};
 
 use crate::error::{Error, SubmitError};
-use crate::ledger::{Incoming, Ledger, Live};
-use crate::snapshot::StateAt;
-use crate::summary::Summary;
+use crate::ledger::{Incoming, Ledger};
 use crate::{Inner, Store};
 
 /// Records that have their place in the log. They are not durable yet.
@@ -23,30 +21,81 @@ pub struct Submitted {
     pub records: Vec<Arc<Record>>,
 }
 
+/// A start that has its place in the log.
+#[derive(Debug, Clone)]
+pub struct Begun {
+    /// The records that ended the instance which had the id before, if there were any.
+    pub before: Option<Submitted>,
+    /// The records of the new instance.
+    pub submitted: Submitted,
+}
+
+/// What becomes of the instance that has the id of a start.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reuse {
+    /// It stays, and the start is refused.
+    Refuse,
+    /// It takes these records in, must have ended then, and gives way: it and its history are gone.
+    Replace(Vec<Record>),
+}
+
 /// Submitting. Each call takes its place in the one order and waits for nothing but the bound on
 /// bytes that are not durable.
 ///
 /// Closures are called inside the critical section: they must be quick and must not call the store.
 impl Store {
-    /// Starts an instance.
+    /// Starts an instance. If another has its id, `decide` says what becomes of that; nothing
+    /// comes between its last records and the start.
     ///
     /// # Errors
-    /// [`SubmitError::InUse`] if the id is taken, by an ended instance too.
-    pub fn start(&self, started: Started) -> Result<Submitted, SubmitError> {
+    /// [`SubmitError::InUse`] if the one that has the id stays, or with what `decide` says.
+    /// [`SubmitError::Impossible`] if it gives way and has not ended.
+    pub fn start(
+        &self,
+        started: Started,
+        decide: impl FnOnce(&Instance) -> Result<Reuse, Refused>,
+    ) -> Result<Begun, SubmitError> {
+        self.start_rerun(started, Vec::new(), decide)
+    }
+
+    /// Starts a rerun: an instance whose first record is followed by `copies`, all
+    /// [`Record::Copied`], with nothing between them. It may begin with a later generation.
+    ///
+    /// # Errors
+    /// As [`Store::start`]; [`SubmitError::Impossible`] too if no instance can have such records.
+    pub fn start_rerun(
+        &self,
+        started: Started,
+        copies: Vec<Record>,
+        decide: impl FnOnce(&Instance) -> Result<Reuse, Refused>,
+    ) -> Result<Begun, SubmitError> {
         let id = started.id.clone();
-        let _loading = self.inner.begin_loading(&id);
-        let on_disk = if self.inner.ledger().number_of(&id).is_none() {
-            self.inner.summary_on_disk(&id)?
-        } else {
-            None
+        let (_loading, mut ledger) = self.inner.bring_up(&id)?;
+        let before = match ledger.look(&id) {
+            None => Vec::new(),
+            Some(live) => match decide(&live.instance)? {
+                Reuse::Replace(records) => records,
+                Reuse::Refuse => {
+                    let status = live.instance.status();
+                    return Err(SubmitError::InUse { status });
+                }
+            },
         };
-        let mut ledger = self.inner.room()?;
-        let live = ledger.look(&id).map(|live| live.instance.status());
-        if let Some(status) = live.or(on_disk.map(|row| row.status)) {
-            return Err(SubmitError::InUse { status });
+        let first = Record::Started(Box::new(started)).into();
+        let taken = ledger.start(incoming(before), first, incoming(copies))?;
+        let submitted = Submitted {
+            position: ledger.submitted,
+            records: taken.new,
+        };
+        let before = (!taken.before.is_empty()).then(|| Submitted {
+            position: Position(submitted.position.0 - submitted.records.len() as u64),
+            records: taken.before,
+        });
+        for submitted in before.iter().chain([&submitted]) {
+            self.inner.tell_listeners(&id, submitted);
         }
-        let record = ledger.start(Record::Started(Box::new(started)).into())?;
-        Ok(self.inner.submitted(&mut ledger, Some(&id), vec![record]))
+        self.inner.is_submitted(&mut ledger);
+        Ok(Begun { before, submitted })
     }
 
     /// Submits one record: the one that `decide` makes of the instance as it stands, if nothing
@@ -81,9 +130,10 @@ impl Store {
         let live = ledger
             .look(id)
             .ok_or_else(|| SubmitError::NoSuchInstance(id.clone()))?;
-        let records = decide(&live.instance)?.into_iter().map(Incoming::from);
-        let records = ledger.go_on(id, records.collect())?;
-        Ok(self.inner.submitted(&mut ledger, Some(id), records))
+        let records = incoming(decide(&live.instance)?);
+        let submitted = self.inner.go_on(&mut ledger, id, records)?;
+        self.inner.is_submitted(&mut ledger);
+        Ok(submitted)
     }
 
     /// Submits a record of one instance and, if `decide` gives one, a record of another, both or
@@ -110,183 +160,22 @@ impl Store {
             .ok_or_else(|| SubmitError::NoSuchInstance(from.clone()))?;
         let (sent, told) = decide(target.as_ref(), &source.instance)?;
         let sent = match sent {
-            Some(record) => {
-                let records = ledger.go_on(to, vec![record.into()])?;
-                Some(self.inner.submitted(&mut ledger, Some(to), records))
-            }
+            Some(record) => Some(self.inner.go_on(&mut ledger, to, vec![record.into()])?),
             None => None,
         };
-        let records = ledger.go_on(from, vec![told.into()])?;
-        Ok((sent, self.inner.submitted(&mut ledger, Some(from), records)))
-    }
-
-    /// Writes to the state from outside of any instance, all at once.
-    ///
-    /// # Errors
-    /// If the store is closed or a commit has failed.
-    pub fn write_state(&self, writes: Vec<StateWrite>, at: Timestamp) -> Result<Position, Error> {
-        let mut ledger = self.inner.room()?;
-        let record = Record::StateWritten(StateWritten { at, writes });
-        let record = ledger.write_from_outside(record.into());
-        let record = record.expect("a write from outside needs no instance");
-        Ok(self
-            .inner
-            .submitted(&mut ledger, None, vec![record])
-            .position)
+        let told = self.inner.go_on(&mut ledger, from, vec![told.into()])?;
+        self.inner.is_submitted(&mut ledger);
+        Ok((sent, told))
     }
 }
 
-/// Looking. Everything shows what is submitted.
-impl Store {
-    /// Shows an instance; `None` if there is none of that id.
-    ///
-    /// # Errors
-    /// If the disk fails, where the instance is not in memory.
-    pub fn look<T>(
-        &self,
-        id: &InstanceId,
-        see: impl FnOnce(&Instance) -> T,
-    ) -> Result<Option<T>, Error> {
-        self.look_at(id, |instance, _| see(instance))
-    }
-
-    /// Shows an instance with the position of its last record: whoever tells the outside what
-    /// they saw waits for that first.
-    ///
-    /// # Errors
-    /// As [`Store::look`].
-    pub fn look_at<T>(
-        &self,
-        id: &InstanceId,
-        see: impl FnOnce(&Instance, Position) -> T,
-    ) -> Result<Option<T>, Error> {
-        if let Some(live) = self.inner.usable()?.look(id) {
-            return Ok(Some(see(&live.instance, live.last)));
-        }
-        let _loading = self.inner.begin_loading(id);
-        let loaded = self.inner.load(id)?;
-        let mut ledger = self.inner.usable()?;
-        match loaded {
-            // Nothing can happen to it any more, so it need not stay.
-            Some(live) if live.instance.status().has_ended() => {
-                drop(ledger);
-                return Ok(Some(see(&live.instance, live.last)));
-            }
-            Some(live) => self.inner.keep(&mut ledger, id, live),
-            None => {}
-        }
-        Ok(ledger.look(id).map(|live| see(&live.instance, live.last)))
-    }
-
-    /// The whole history of an instance, in order; `None` if there is none of that id.
-    ///
-    /// # Errors
-    /// If the disk fails, or a record is missing, damaged, or not linked to the one before it.
-    pub fn history(&self, id: &InstanceId) -> Result<Option<Vec<Record>>, Error> {
-        let mut records = Vec::new();
-        let found = self.for_each_record(id, 0, |_, record| {
-            records.push(record);
-            Ok::<(), Error>(())
-        })?;
-        Ok(found.then_some(records))
-    }
-
-    /// Hands out the records of an instance one by one, with their positions, from index `from`
-    /// on, counted from 0. `false` if there is no instance of that id. `each` may call the store.
-    ///
-    /// # Errors
-    /// As [`Store::history`], and whatever `each` returns, which ends it.
-    pub fn for_each_record<E: From<Error>>(
-        &self,
-        id: &InstanceId,
-        from: u64,
-        each: impl FnMut(Position, Record) -> Result<(), E>,
-    ) -> Result<bool, E> {
-        self.inner.for_each_record(id, from, each)
-    }
-
-    /// One row an instance, in the order of their creation.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn list(&self) -> Result<Vec<Summary>, Error> {
-        // Memory first: what is gathered after this is met twice, not missed.
-        let newer: Vec<Summary> = {
-            let ledger = self.inner.usable()?;
-            ledger.ungathered().map(Live::summary).collect()
-        };
-        let mut rows: std::collections::BTreeMap<u64, Summary> = self
-            .inner
-            .summaries_on_disk()?
-            .into_iter()
-            .map(|row| (row.number, row))
-            .collect();
-        for summary in newer {
-            match rows.get(&summary.number) {
-                Some(row) if row.records >= summary.records => {}
-                _ => {
-                    rows.insert(summary.number, summary);
-                }
-            }
-        }
-        Ok(rows.into_values().collect())
-    }
-
-    /// The instances that have not ended, in the order of their creation.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn unfinished(&self) -> Result<Vec<InstanceId>, Error> {
-        let rows = self.list()?.into_iter();
-        let unfinished = rows.filter(|row| !row.status.has_ended());
-        Ok(unfinished.map(|row| row.id).collect())
-    }
-
-    /// The state as it is submitted now. Values that expire at `now` or before are absent.
-    #[must_use]
-    pub fn snapshot(&self, now: Timestamp) -> Box<dyn Snapshot> {
-        Box::new(StateAt::new(self.inner.clone(), now))
-    }
-
-    /// The value of a key.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn state_get(&self, key: &str, now: Timestamp) -> Result<Option<Entry>, ReadError> {
-        self.with_snapshot(now, |snapshot| snapshot.get(key))
-    }
-
-    /// Keys that begin with `prefix`, in order, after `after`, at most `limit`.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn state_list(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<Items, ReadError> {
-        self.with_snapshot(now, |snapshot| snapshot.scan(prefix, after, limit))
-    }
-
-    fn with_snapshot<T>(
-        &self,
-        now: Timestamp,
-        read: impl Fn(&dyn Snapshot) -> Result<T, ReadError>,
-    ) -> Result<T, ReadError> {
-        loop {
-            match read(self.snapshot(now).as_ref()) {
-                Err(ReadError::Changed) => {}
-                done => return done,
-            }
-        }
-    }
+fn incoming(records: Vec<Record>) -> Vec<Incoming> {
+    records.into_iter().map(Incoming::from).collect()
 }
 
 impl Inner {
     /// The ledger, when there is room for more that is not durable.
-    fn room(&self) -> Result<MutexGuard<'_, Ledger>, Error> {
+    pub(crate) fn room(&self) -> Result<MutexGuard<'_, Ledger>, Error> {
         let mut ledger = self.taking()?;
         while ledger.undurable_bytes >= self.options.undurable_bytes_max {
             ledger.demanded = ledger.submitted;
@@ -297,89 +186,36 @@ impl Inner {
         Ok(ledger)
     }
 
-    /// The ledger with an instance in memory, if there is such an instance. To be bound in this
-    /// order: the first locks the ledger when it goes.
-    fn bring_up(
-        &self,
-        id: &InstanceId,
-    ) -> Result<(Option<Loading<'_>>, MutexGuard<'_, Ledger>), Error> {
-        let ledger = self.room()?;
-        if ledger.number_of(id).is_some() {
-            return Ok((None, ledger));
-        }
-        drop(ledger);
-        let loading = self.begin_loading(id);
-        let loaded = self.load(id)?;
-        let mut ledger = self.room()?;
-        if let Some(live) = loaded {
-            self.keep(&mut ledger, id, live);
-        }
-        Ok((Some(loading), ledger))
-    }
-
-    /// Folds an instance from disk.
-    fn load(&self, id: &InstanceId) -> Result<Option<Live>, Error> {
-        let Some(summary) = self.summary_on_disk(id)? else {
-            return Ok(None);
-        };
-        let folded = self.fold(summary.number)?;
-        let records = folded.as_ref().map_or(0, |live| live.instance.records());
-        if records < summary.records {
-            return Err(self.cut_off(summary.number, records, summary.records));
-        }
-        Ok(folded)
-    }
-
-    fn keep(&self, ledger: &mut Ledger, id: &InstanceId, live: Live) {
-        ledger.loaded(id, live);
-        if ledger.is_crowded(self.options.live_max) {
-            ledger.evict(self.options.live_max);
-        }
-    }
-
-    /// From here on the instance stays in memory, once it is there.
-    fn begin_loading(&self, id: &InstanceId) -> Loading<'_> {
-        self.ledger().begin_loading(id);
-        Loading {
-            inner: self,
-            id: id.clone(),
-        }
-    }
-
-    /// Wakes the writer, if it sleeps on, and tells those who listen.
-    fn submitted(
+    /// Takes the next records of an instance in memory in, and tells those who listen.
+    fn go_on(
         &self,
         ledger: &mut Ledger,
-        id: Option<&InstanceId>,
-        records: Vec<Arc<Record>>,
-    ) -> Submitted {
-        if ledger.waiting_since.is_none() {
-            ledger.waiting_since = Some(Instant::now());
-            self.work.notify_one();
-        } else if ledger.undurable_bytes >= self.options.commit_bytes {
-            self.work.notify_one();
-        }
+        id: &InstanceId,
+        records: Vec<Incoming>,
+    ) -> Result<Submitted, SubmitError> {
+        let records = ledger.go_on(id, records)?;
         let submitted = Submitted {
             position: ledger.submitted,
             records,
         };
-        if let Some(id) = id {
-            for listener in self.listeners().iter() {
-                listener(id, &submitted);
-            }
-        }
-        submitted
+        self.tell_listeners(id, &submitted);
+        Ok(submitted)
     }
-}
 
-/// Keeps an instance from being evicted while it is being loaded.
-struct Loading<'a> {
-    inner: &'a Inner,
-    id: InstanceId,
-}
+    fn tell_listeners(&self, id: &InstanceId, submitted: &Submitted) {
+        for listener in self.listeners().iter() {
+            listener(id, submitted);
+        }
+    }
 
-impl Drop for Loading<'_> {
-    fn drop(&mut self) {
-        self.inner.ledger().end_loading(&self.id);
+    /// A submission has taken its place: wakes the writer, if it sleeps on.
+    pub(crate) fn is_submitted(&self, ledger: &mut Ledger) {
+        ledger.submissions += 1;
+        if ledger.waiting_since.is_none() {
+            ledger.waiting_since = Some(Instant::now());
+            self.work.notify_one();
+        } else if ledger.undurable_bytes >= self.options.commit_bytes || self.is_spent(ledger) {
+            self.work.notify_one();
+        }
     }
 }

@@ -23,6 +23,8 @@ pub struct Summary {
     pub reason: Option<Reason>,
     /// The instance that it answers to.
     pub parent: Option<InstanceId>,
+    /// It does not answer to its parent.
+    pub detached: bool,
     /// Text by key.
     pub tags: Vec<(String, String)>,
     /// When its first generation was started.
@@ -64,6 +66,7 @@ impl Summary {
                 text: stall.to_string(),
             }),
             parent: started.parent.as_ref().map(|parent| parent.id.clone()),
+            detached: started.parent.as_ref().is_some_and(|it| it.detached),
             tags: started.tags.clone(),
             created_at: started.created_at,
             updated_at: instance.updated_at(),
@@ -75,17 +78,6 @@ impl Summary {
     }
 }
 
-const STATUSES: [Status; 8] = [
-    Status::Pending,
-    Status::Running,
-    Status::Suspended,
-    Status::Stalled,
-    Status::Completed,
-    Status::Failed,
-    Status::Cancelled,
-    Status::Terminated,
-];
-
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "serde's signature for a field"
@@ -96,6 +88,8 @@ fn write_status<S: Serializer>(status: &Status, serializer: S) -> Result<S::Ok, 
 
 fn read_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Status, D::Error> {
     let word = <&str>::deserialize(deserializer)?;
-    let known = STATUSES.into_iter().find(|status| status.as_str() == word);
+    let known = Status::ALL
+        .into_iter()
+        .find(|status| status.as_str() == word);
     known.ok_or_else(|| de::Error::custom(format!("`{word}` is no status")))
 }

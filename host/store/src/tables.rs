@@ -4,19 +4,26 @@
 //! holds one namespace, number 0, so that several can stand in one database later.
 //!
 //! ```text
-//! table      key                               value
-//! ---------  --------------------------------  ----------------------------------------------
-//! header     namespace u32                     magic 8 bytes | format u32 LE | name, UTF-8
-//! gathered   namespace u32                     position (*): all up to it is out of the log
-//! log        namespace u32, position u64       record
-//! history    namespace u32, owner u64,         position u64 LE | record (*)
-//!            index u64
-//! instances  namespace u32, id str             summary (*), see `summary`
-//! state      namespace u32, key str            version, expiry, value (*)
-//! payloads   namespace u32, digest 32 bytes    JSON text
-//! modules    namespace u32, digest 32 bytes    JSON of the module's description (*)
-//! blobs      namespace u32, digest 32 bytes    uploaded modules and the components made of them
-//! bindings   namespace u32, role u8, name str  digest 32 bytes (*)
+//! table       key                               value
+//! ----------  --------------------------------  ---------------------------------------------
+//! header      namespace u32                     magic 8 bytes | format u32 LE | name, UTF-8
+//! gathered    namespace u32                     position (*): all up to it is out of the log
+//! log         namespace u32, position u64       record
+//! history     namespace u32, owner u64,         position u64 LE | record (*)
+//!             index u64
+//! removed     namespace u32, owner u64          index u64: the history before it is gone
+//! instances   namespace u32, id str             summary (*), see `summary`
+//! index       namespace u32, kind u8,           id, see `index`
+//!             value bytes, number u64
+//! created     namespace u32, number u64         id, bounds of the times of creation (*),
+//!                                               see `index`
+//! state       namespace u32, key str            version, expiry, value (*)
+//! expiries    namespace u32, time u64, key str  nothing: the value of the key expires then
+//! payloads    namespace u32, digest 32 bytes    JSON text
+//! references  namespace u32, digest 32 bytes    u64 (*): how many name the payload
+//! modules     namespace u32, digest 32 bytes    JSON of the module's description (*)
+//! blobs       namespace u32, digest 32 bytes    uploaded modules, the components made of them
+//! bindings    namespace u32, role u8, name str  digest 32 bytes (*)
 //!
 //! (*) followed by the CRC-32 of what stands before, u32 LE. Plain data in postcard's encoding.
 //!     Records bring their own; payloads and blobs are checked by their digest.
@@ -29,6 +36,10 @@
 //! records of one history from 0. The log holds exactly the positions after `gathered`, without a
 //! gap.
 //!
+//! A history is kept from the generation before the current one on, so that its first row is the
+//! start of one; of the writes from outside only the last row is kept. A history of which more is gone than one transaction should remove stands in
+//! `removed` until all rows before the index there are removed; nobody reads those.
+//!
 //! ```text
 //!             gathered          durable           submitted
 //!   position  1 … … … … n       n+1 … … … m       m+1 … … … k
@@ -37,7 +48,9 @@
 //! ```
 //!
 //! A payload of more than 64 KiB stands in `payloads`, once, by its digest; the record and the
-//! state row hold the digest. Roles: 0 workflow, 1 activity.
+//! state row hold the digest. Each time that a row of `history` or `state` names it counts 1 in
+//! `references`; it is removed when that falls to 0 and the log does not name it. Roles: 0
+//! workflow, 1 activity.
 
 use redb::TableDefinition;
 use serde::{Deserialize, Serialize};
@@ -49,7 +62,7 @@ use crate::error::Fault;
 pub(crate) const NAMESPACE: u32 = 0;
 
 /// The format that this code reads and writes.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// What a header begins with. The line ends show a file that was copied as text.
 const MAGIC: [u8; 8] = *b"wfhost\r\n";
@@ -62,11 +75,19 @@ pub(crate) const GATHERED: TableDefinition<'_, u32, &[u8]> = TableDefinition::ne
 pub(crate) const LOG: TableDefinition<'_, (u32, u64), &[u8]> = TableDefinition::new("log");
 pub(crate) const HISTORY: TableDefinition<'_, (u32, u64, u64), &[u8]> =
     TableDefinition::new("history");
+pub(crate) const REMOVED: TableDefinition<'_, (u32, u64), u64> = TableDefinition::new("removed");
 pub(crate) const INSTANCES: TableDefinition<'_, (u32, &str), &[u8]> =
     TableDefinition::new("instances");
+pub(crate) const INDEX: TableDefinition<'_, (u32, u8, &[u8], u64), &str> =
+    TableDefinition::new("index");
+pub(crate) const CREATED: TableDefinition<'_, (u32, u64), &[u8]> = TableDefinition::new("created");
 pub(crate) const STATE: TableDefinition<'_, (u32, &str), &[u8]> = TableDefinition::new("state");
+pub(crate) const EXPIRIES: TableDefinition<'_, (u32, u64, &str), ()> =
+    TableDefinition::new("expiries");
 pub(crate) const PAYLOADS: TableDefinition<'_, (u32, &[u8; 32]), &str> =
     TableDefinition::new("payloads");
+pub(crate) const REFERENCES: TableDefinition<'_, (u32, &[u8; 32]), &[u8]> =
+    TableDefinition::new("references");
 pub(crate) const MODULES: TableDefinition<'_, (u32, &[u8; 32]), &[u8]> =
     TableDefinition::new("modules");
 pub(crate) const BLOBS: TableDefinition<'_, (u32, &[u8; 32]), &[u8]> =
@@ -117,9 +138,14 @@ pub(crate) fn create(transaction: &redb::WriteTransaction) -> Result<(), Fault> 
         .insert(NAMESPACE, gathered.as_slice())?;
     transaction.open_table(LOG)?;
     transaction.open_table(HISTORY)?;
+    transaction.open_table(REMOVED)?;
     transaction.open_table(INSTANCES)?;
+    transaction.open_table(INDEX)?;
+    transaction.open_table(CREATED)?;
     transaction.open_table(STATE)?;
+    transaction.open_table(EXPIRIES)?;
     transaction.open_table(PAYLOADS)?;
+    transaction.open_table(REFERENCES)?;
     transaction.open_table(MODULES)?;
     transaction.open_table(BLOBS)?;
     transaction.open_table(BINDINGS)?;
@@ -206,9 +232,9 @@ mod tests {
     fn a_header_is_ours_only_in_full() {
         assert_eq!(read_header(&header()), Header::Ours);
         let mut newer = header();
-        newer[8] = 2;
-        assert_eq!(read_header(&newer), Header::OtherFormat(2));
-        for bytes in [&b""[..], b"wfhost", b"wfhost\n\n\x01\0\0\0default"] {
+        newer[8] = 9;
+        assert_eq!(read_header(&newer), Header::OtherFormat(9));
+        for bytes in [&b""[..], b"wfhost", b"wfhost\n\n\x02\0\0\0default"] {
             assert_eq!(read_header(bytes), Header::NotOurs);
         }
         let mut other_namespace = header();

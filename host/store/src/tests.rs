@@ -1,11 +1,18 @@
 //! The store as its callers meet it. Here: what the tests share.
 
+mod audit;
 mod crash;
 mod deploying;
+mod finding;
 mod instances;
+mod keeping;
+mod lives;
 mod opening;
+mod removing;
+mod reuse;
 mod state;
 mod submitting;
+mod writing;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,7 +27,7 @@ use wfhost_core::{
 };
 
 use crate::ledger::OUTSIDE;
-use crate::{Error, Options, Store, SubmitError, Submitted};
+use crate::{Error, Options, Query, Reuse, Store, SubmitError, Submitted, Summary};
 
 /// Nothing is committed unless somebody asks, so that a test is not at the mercy of the clock.
 fn options() -> Options {
@@ -63,6 +70,10 @@ fn started(id: &str) -> Started {
         at: Timestamp(10),
         created_at: Timestamp(10),
         events: Vec::new(),
+        begins_at: None,
+        key: None,
+        carried: None,
+        reruns: Vec::new(),
     }
 }
 
@@ -101,6 +112,10 @@ fn attempt(task: u32, writes: Vec<StateWrite>) -> Record {
     }))
 }
 
+fn completed() -> Record {
+    turn(vec![], vec![], Step::Completed(json("1")))
+}
+
 fn event(name: &str, payload: Json) -> Record {
     Record::Accepted(Accepted {
         at: Timestamp(40),
@@ -108,6 +123,7 @@ fn event(name: &str, payload: Json) -> Record {
             name: name.parse().unwrap(),
             payload,
         }),
+        key: None,
     })
 }
 
@@ -142,36 +158,60 @@ fn state(store: &Store) -> Vec<(String, String, u64)> {
     items.into_iter().map(plain).collect()
 }
 
+/// Starts an instance whose id is new.
+fn start(store: &Store, started: Started) -> Result<Submitted, SubmitError> {
+    let begun = store.start(started, |_| Ok(Reuse::Refuse))?;
+    assert!(begun.before.is_none());
+    Ok(begun.submitted)
+}
+
+/// One row an instance.
+fn list(store: &Store) -> Result<Vec<Summary>, Error> {
+    let query = Query {
+        limit: usize::MAX - 1,
+        ..Query::default()
+    };
+    Ok(store.find(&query)?.rows)
+}
+
 /// Moves everything to where it is when the log is empty.
 fn gather(store: &Store) {
     store.inner.gather().unwrap();
 }
 
+/// An instance of so many records, of which these are the last.
+fn fold(records: u64, history: Vec<Record>) -> Instance {
+    let first = records - history.len() as u64;
+    let mut history = history.into_iter();
+    let Some(Record::Started(started)) = history.next() else {
+        panic!("it does not begin with a start");
+    };
+    let mut instance = Instance::begin_at(*started, first);
+    for record in history {
+        instance.apply(&record).unwrap();
+    }
+    instance
+}
+
 /// Every record in the store by its position, read through the histories.
 fn all_records(store: &Store) -> BTreeMap<Position, Record> {
     let mut records = BTreeMap::new();
-    for summary in store.list().unwrap() {
-        let mut instance: Option<Instance> = None;
+    for summary in list(store).unwrap() {
+        let mut history = Vec::new();
         store
             .for_each_record(&summary.id, 0, |position, record| {
-                match (&mut instance, &record) {
-                    (None, Record::Started(started)) => {
-                        instance = Some(Instance::begin(started.as_ref().clone()));
-                    }
-                    (Some(instance), record) => instance.apply(record).unwrap(),
-                    (None, _) => panic!("{} does not begin with a start", summary.id),
-                }
+                history.push(record.clone());
                 assert_eq!(records.insert(position, record), None);
                 Ok::<(), Error>(())
             })
             .unwrap();
-        let mut instance = instance.unwrap();
         let live = store.look(&summary.id, Clone::clone).unwrap().unwrap();
+        let mut instance = fold(live.records(), history);
         instance.link(live.chain());
         assert_eq!(live, instance, "an instance is the fold of its history");
         assert_eq!(
             summary,
-            crate::Summary::of(&instance, summary.number, summary.position)
+            Summary::of(&instance, summary.number, summary.position)
         );
     }
     let gathered = store.inner.gathered_rows(OUTSIDE, 0, None).unwrap();

@@ -2,13 +2,12 @@
 //! wait. While a commit is under way, what is submitted gathers for the next one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use wfhost_core::{Digest, Json, Position};
 
-use crate::error::{Error, Fault};
+use crate::error::{Cause, Error, Fault};
 use crate::ledger::{Ledger, Row};
 use crate::tables::{LOG, NAMESPACE};
 use crate::{Inner, payloads};
@@ -30,9 +29,7 @@ pub(crate) fn run(inner: &Inner) {
         Ok(Err(error)) => inner.fail(error),
         Err(_) => inner.fail(Error::Failed {
             path: inner.path.clone(),
-            source: Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(
-                "the writer panicked",
-            )),
+            source: Cause::from(Box::from("the writer panicked")),
         }),
     }
 }
@@ -40,6 +37,9 @@ pub(crate) fn run(inner: &Inner) {
 fn write_until_closed(inner: &Inner) -> Result<(), Error> {
     while inner.wait_until_due()? {
         inner.commit()?;
+        if inner.is_spent(&inner.ledger()) {
+            return Err(inner.spent());
+        }
         if inner.ledger().ungathered_bytes >= inner.options.gather_bytes {
             inner.gather()?;
         }
@@ -67,6 +67,9 @@ impl Inner {
         loop {
             if let Some(error) = &ledger.end {
                 return Err(error.clone());
+            }
+            if self.is_spent(&ledger) {
+                return Ok(true);
             }
             if ledger.closing {
                 return Ok(false);

@@ -1,19 +1,15 @@
 //! The order-processing quickstart: one workflow that sells cars, and the activities it calls.
 //!
-//! What the customer sends and gets is in [`payloads`], the steps are in [`activities`].
+//! Its steps, and the activities that these call, are in the package `order-steps`: the sample
+//! `order-approval` is made of the same.
 
-pub mod activities;
-pub mod payloads;
-
-use wfhost_sdk::{Context, Result, workflow};
-
-use activities::{
+use order_steps::activities::{
     notify_activity, process_payment_activity, reserve_inventory_activity, restock_activity,
     update_inventory_activity,
 };
-use payloads::{
-    InventoryRequest, Nothing, Notification, OrderPayload, OrderResult, PaymentRequest,
-};
+use order_steps::payloads::{OrderPayload, OrderResult};
+use order_steps::{receive, reserve, sell};
+use wfhost_sdk::{Context, Result, workflow};
 
 wfhost_sdk::export!(
     workflows: [order_processing_workflow],
@@ -29,62 +25,70 @@ wfhost_sdk::export!(
 /// Sells an item from stock: reserves it, takes the payment, updates the stock, and tells the customer.
 #[workflow(name = "OrderProcessingWorkflow")]
 async fn order_processing_workflow(ctx: Context, order: OrderPayload) -> Result<OrderResult> {
-    let id = ctx.id();
-    let OrderPayload {
-        name,
-        quantity,
-        total_cost,
-        ..
-    } = &order;
-    log::info!("Starting workflow {id} purchasing {quantity} {name}");
-    ctx.call::<restock_activity>(&Nothing {}).await?;
-    notify(
-        &ctx,
-        format!("Received order {id} for {quantity} {name} at ${total_cost}"),
-    )
-    .await?;
-
-    work(&ctx, &order).await?;
-    let reserved = ctx
-        .call::<reserve_inventory_activity>(&InventoryRequest::of(&id, &order))
-        .await?;
-    if !reserved.success {
-        notify(&ctx, format!("Insufficient inventory for {name}")).await?;
+    receive(&ctx, &order).await?;
+    if !reserve(&ctx, &order).await? {
         return Ok(OrderResult { processed: false });
     }
-
-    let payment = PaymentRequest::of(&id, &order);
-    work(&ctx, &order).await?;
-    ctx.call::<process_payment_activity>(&payment).await?;
-
-    work(&ctx, &order).await?;
-    if ctx
-        .call::<update_inventory_activity>(&payment)
-        .await
-        .is_err_and(|failure| !failure.is_cancelled())
-    {
-        notify(
-            &ctx,
-            format!("Order {id} Failed! You are now getting a refund"),
-        )
-        .await?;
-        return Ok(OrderResult { processed: false });
-    }
-
-    notify(&ctx, format!("Order {id} has completed!")).await?;
-    Ok(OrderResult { processed: true })
+    sell(&ctx, &order).await
 }
 
-async fn notify(ctx: &Context, message: String) -> Result<()> {
-    Ok(ctx
-        .call::<notify_activity>(&Notification { message })
-        .await?)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+    use wfhost_sdk::testing::{self, Report, Scenario};
 
-/// Pretends that the next step takes long, with a durable timer.
-async fn work(ctx: &Context, order: &OrderPayload) -> Result<()> {
-    if !order.simulated_work.is_zero() {
-        ctx.sleep(order.simulated_work).await?;
+    fn order(quantity: u32) -> Scenario<order_processing_workflow> {
+        let order = json!({ "Name": "Cars", "TotalCost": 15_000, "Quantity": quantity });
+        let order = serde_json::from_value(order).expect("an order");
+        testing::workflow(order)
+            .id("49caa2d7")
+            .real_activity::<restock_activity>()
+            .real_activity::<notify_activity>()
+            .real_activity::<reserve_inventory_activity>()
+            .real_activity::<process_payment_activity>()
+            .real_activity::<update_inventory_activity>()
     }
-    Ok(())
+
+    fn said(report: &Report<OrderResult>) -> Vec<String> {
+        report.log().into_iter().map(|line| line.message).collect()
+    }
+
+    #[test]
+    fn an_order_is_sold_from_the_stock_that_is_there() {
+        let report = order(10).run();
+        assert!(report.output().unwrap().processed);
+        assert_eq!(report.state::<Value>("Cars").unwrap()["quantity"], 90);
+        assert_eq!(
+            said(&report).last().unwrap(),
+            "Order 49caa2d7 has completed!"
+        );
+    }
+
+    #[test]
+    fn an_order_for_more_than_there_is_is_told_so() {
+        let report = order(101).run();
+        assert!(!report.output().unwrap().processed);
+        assert_eq!(
+            said(&report).last().unwrap(),
+            "Insufficient inventory for Cars"
+        );
+    }
+
+    #[test]
+    fn an_order_that_comes_second_is_refunded() {
+        let taken = json!({ "name": "Cars", "totalCost": 0, "quantity": 3 });
+        let report = order(10)
+            .state("Cars", &taken)
+            .activity("ReserveInventoryActivity", |_: Value| {
+                Ok(json!({ "Success": true, "OrderPayload": null }))
+            })
+            .run();
+        assert!(!report.output().unwrap().processed);
+        assert_eq!(report.state::<Value>("Cars").unwrap(), taken);
+        assert_eq!(
+            said(&report).last().unwrap(),
+            "Order 49caa2d7 Failed! You are now getting a refund"
+        );
+    }
 }

@@ -7,14 +7,14 @@ use activities::{echo, fail, flaky_until, panic_activity, take_one};
 use workflows::{
     buy_last, calls_unknown, cancels, cleans_up, continues, counter, deterministic, fails, fan_out,
     loops_forever, panics, parent, race, raises, rerolls, retries, steps, sum, takes_updates,
-    waits_for_missing,
+    waits_for_missing, who_am_i,
 };
 
 wfhost_sdk::export!(
     workflows: [
         buy_last, calls_unknown, cancels, cleans_up, continues, counter, deterministic, fails,
         fan_out, loops_forever, panics, parent, race, raises, rerolls, retries, steps, sum, takes_updates,
-        waits_for_missing,
+        waits_for_missing, who_am_i,
     ],
     activities: [echo, fail, flaky_until, panic_activity, take_one],
 );

@@ -323,3 +323,31 @@ pub(crate) async fn raises(ctx: Context, input: Raises) -> Result<Vec<String>> {
     }
     Ok(outcomes)
 }
+
+/// Who a workflow is told that it is, and what it draws.
+#[derive(Serialize)]
+pub(crate) struct Identity {
+    id: String,
+    run: String,
+    parent: Option<String>,
+    random: u64,
+}
+
+/// Asks who it is in each of three turns, and returns the answers.
+#[workflow(name = "WhoAmI")]
+pub(crate) async fn who_am_i(ctx: Context) -> Result<Vec<Identity>> {
+    let mut seen = Vec::new();
+    for turn in 1..=3 {
+        let info = ctx.info();
+        seen.push(Identity {
+            id: info.id,
+            run: info.run,
+            parent: info.parent,
+            random: ctx.random(),
+        });
+        if turn < 3 {
+            ctx.activity::<u32>("Echo", &turn).await?;
+        }
+    }
+    Ok(seen)
+}

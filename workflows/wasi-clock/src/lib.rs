@@ -13,12 +13,18 @@ use std::time::{Instant, SystemTime};
 use serde::Serialize;
 use wfhost_sdk::{ActivityContext, Context, Result, Timestamp, activity, workflow};
 
-wfhost_sdk::export!(workflows: [wasi_clock], activities: [echo]);
+wfhost_sdk::export!(workflows: [wasi_clock], activities: [clock, echo]);
 
 /// Returns its input.
 #[activity(name = "Echo")]
 fn echo(_: ActivityContext, text: String) -> Result<String> {
     Ok(text)
+}
+
+/// Returns what time it is, in milliseconds since 1970.
+#[activity(name = "Clock")]
+fn clock(_: ActivityContext, _: ()) -> Result<u64> {
+    Ok(Timestamp::from(SystemTime::now()).unix_millis())
 }
 
 /// What the workflow saw.

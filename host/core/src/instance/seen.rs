@@ -1,10 +1,10 @@
 //! What there is to see of an instance.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Delivered, End, Instance, Status, Task};
 use crate::codec::Chain;
-use crate::record::{Event, StallReason, Started};
+use crate::record::{Asked, Event, StallReason, Started, Suspension};
 use crate::{Digest, Failure, Json, TaskId, Timestamp};
 
 /// What there is to see.
@@ -34,9 +34,9 @@ impl Instance {
             Some(End::Completed(_)) => Status::Completed,
             Some(End::Failed(_)) => Status::Failed,
             Some(End::Cancelled) => Status::Cancelled,
-            Some(End::Terminated(_)) => Status::Terminated,
+            Some(End::Terminated { .. }) => Status::Terminated,
             None if self.stall().is_some() => Status::Stalled,
-            None if self.suspended => Status::Suspended,
+            None if self.suspended.is_some() => Status::Suspended,
             None if self.turns == 0 => Status::Pending,
             None => Status::Running,
         }
@@ -67,7 +67,7 @@ impl Instance {
     pub fn output(&self) -> Option<&Json> {
         match &self.end {
             Some(End::Completed(output)) => Some(output),
-            Some(End::Failed(_) | End::Cancelled | End::Terminated(_)) | None => None,
+            Some(End::Failed(_) | End::Cancelled | End::Terminated { .. }) | None => None,
         }
     }
 
@@ -80,7 +80,7 @@ impl Instance {
                 crate::kind::CANCELLED,
                 "the workflow was cancelled",
             )),
-            Some(End::Terminated(reason)) => Some(Failure::last(
+            Some(End::Terminated { reason, .. }) => Some(Failure::last(
                 crate::kind::TERMINATED,
                 reason
                     .clone()
@@ -149,10 +149,66 @@ impl Instance {
         self.cancel_requested
     }
 
-    /// Whether a turn is due: the first one, or one with inputs that are not held back.
+    /// From when on a turn is due: the first one, or one with inputs that are not held back.
     #[must_use]
-    pub fn turn_is_due(&self) -> bool {
-        self.end.is_none() && !self.suspended && (self.fresh() || !self.unread.is_empty())
+    pub fn turn_due_at(&self) -> Option<Timestamp> {
+        let due = self.end.is_none()
+            && self.suspended.is_none()
+            && (self.fresh() || !self.unread.is_empty());
+        due.then(|| self.begins_at().unwrap_or_default())
+    }
+
+    /// When its first turn may be, if that was asked for and it has taken none.
+    #[must_use]
+    pub fn begins_at(&self) -> Option<Timestamp> {
+        self.started.begins_at.filter(|_| self.turns == 0)
+    }
+
+    /// Why its inputs are held back, if they are.
+    #[must_use]
+    pub fn suspended(&self) -> Option<&Suspension> {
+        self.suspended.as_ref()
+    }
+
+    /// Whether its children end with it, if it was terminated.
+    #[must_use]
+    pub fn terminated(&self) -> Option<bool> {
+        match &self.end {
+            Some(End::Terminated { recursive, .. }) => Some(*recursive),
+            Some(End::Completed(_) | End::Failed(_) | End::Cancelled) | None => None,
+        }
+    }
+
+    /// How many updates were ever asked.
+    #[must_use]
+    pub fn updates(&self) -> u32 {
+        self.updates
+    }
+
+    /// The updates that are asked and not answered, by number.
+    #[must_use]
+    pub fn open_updates(&self) -> &BTreeSet<u32> {
+        &self.open_updates
+    }
+
+    /// What a request key was used for, if it is one of the latest [`Instance::KEYS_MAX`].
+    #[must_use]
+    pub fn asked(&self, key: &str) -> Option<Asked> {
+        let found = self.keys.iter().rev().find(|(known, _)| known == key);
+        found.map(|(_, asked)| *asked)
+    }
+
+    /// From which record of its history on, from 0, the generation before this one and this one
+    /// are told. What came before is needed by nobody.
+    #[must_use]
+    pub fn kept_from(&self) -> u64 {
+        self.begun[0]
+    }
+
+    /// Which record of its history, from 0, began this generation.
+    #[must_use]
+    pub fn generation_from(&self) -> u64 {
+        self.begun[1]
     }
 
     /// Whether the current generation has not run yet.
@@ -179,7 +235,9 @@ impl Instance {
             .unwrap_or_default();
         Delivered {
             inputs: taken.map(|unread| unread.input.clone()).collect(),
-            not_before: not_before.max(self.last_turn_at),
+            not_before: not_before
+                .max(self.last_turn_at)
+                .max(self.begins_at().unwrap_or_default()),
         }
     }
 }

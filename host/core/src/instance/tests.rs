@@ -1,15 +1,19 @@
 //! What histories make of an instance.
 
+mod children;
+mod generations;
+mod requests;
+
 use super::*;
 use crate::Digest;
 use crate::RunId;
 use crate::decide::{self, Refused, TurnFence};
 
-fn name(text: &str) -> Name {
+pub(super) fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-fn started() -> Started {
+pub(super) fn started() -> Started {
     Started {
         id: "order-7".parse().unwrap(),
         run: RunId(1),
@@ -25,10 +29,14 @@ fn started() -> Started {
         at: Timestamp(100),
         created_at: Timestamp(100),
         events: Vec::new(),
+        begins_at: None,
+        key: None,
+        carried: None,
+        reruns: Vec::new(),
     }
 }
 
-fn json(text: &str) -> Json {
+pub(super) fn json(text: &str) -> Json {
     Json::parse(text).unwrap()
 }
 
@@ -40,6 +48,7 @@ fn raised(payload: &str) -> Record {
     Record::Accepted(Accepted {
         at: Timestamp(200),
         what: Happening::EventRaised(event),
+        key: None,
     })
 }
 
@@ -226,7 +235,7 @@ fn a_turn_of_a_guest_that_stands_elsewhere_is_refused() {
 fn nothing_follows_the_end() {
     let mut ended = fold([turn_with(0, vec![awaits(1)], Step::Completed(Json::null()))]);
     assert_eq!(ended.status(), Status::Completed);
-    assert!(ended.tasks().is_empty() && !ended.turn_is_due());
+    assert!(ended.tasks().is_empty() && ended.turn_due_at().is_none());
     let before = ended.clone();
     assert!(ended.apply(&raised("1")).is_err());
     assert_eq!(ended, before);
@@ -297,6 +306,7 @@ fn a_cancellation_that_no_turn_has_taken_reaches_the_next_generation() {
     let cancel = Record::Accepted(Accepted {
         at: Timestamp(200),
         what: cancel,
+        key: None,
     });
     let before = fold([turn(0, vec![awaits(1)]), raised("1"), cancel]);
     let step = Step::ContinuedAsNew {

@@ -1,13 +1,16 @@
 //! Attempts of activities.
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use wfhost_core::kind;
 use wfhost_core::record::LogLevel;
-use wfhost_sandbox::OutsideCall;
+use wfhost_sandbox::{OutsideCall, StopFlag};
 
-use crate::guests::{built, call, changing_session, json, loaded_in, runs, sandbox, steps};
+use crate::guests::{
+    HAND_WRITTEN, HandWritten, attempted, built, call, changing_session, json, loaded_in, runs,
+    sandbox, steps,
+};
 
 #[test]
 fn an_attempt_returns_what_the_activity_returns() {
@@ -87,13 +90,67 @@ fn an_effectful_attempt_reaches_the_outside_with_its_key() {
     }));
     let module = loaded_in(&sandbox, &built("outside"));
     assert!(!module.contained());
-    let end = module.attempt(call("CallOutside", r#""hello""#));
+    let end = attempted(&module, call("CallOutside", r#""hello""#));
     assert_eq!(end.outcome.unwrap(), json(r#""you said hello""#));
     let calls = calls.lock().unwrap();
     assert_eq!(
         (calls.len(), calls[0].idempotency_key.as_str()),
         (1, "run-0-1")
     );
+}
+
+#[test]
+fn an_attempt_that_waits_for_the_outside_is_dropped_where_it_waits() {
+    let (release, released) = mpsc::channel::<()>();
+    let (stop, released) = (StopFlag::default(), Mutex::new(released));
+    let told = stop.clone();
+    let sandbox = sandbox().with_outside(Arc::new(move |_| {
+        told.set();
+        // Hangs until the attempt is over.
+        let _ = released.lock().unwrap().recv();
+        Ok("too late".into())
+    }));
+    let module = loaded_in(&sandbox, &built("outside"));
+    let mut hangs = call("CallOutside", r#""hello""#);
+    hangs.stop = stop;
+    let end = attempted(&module, hangs);
+    assert!(end.stopped, "{end:?}");
+    assert_eq!(end.outcome.unwrap_err().kind, kind::CANCELLED);
+    assert_eq!(end.state.reads.keys, ["sent"]);
+
+    let mut hangs = call("CallOutside", r#""hello""#);
+    hangs.time_max = Duration::from_millis(20);
+    let end = attempted(&module, hangs);
+    let failed = end.outcome.unwrap_err();
+    assert_eq!(
+        (failed.kind.as_str(), failed.retryable, end.stopped),
+        (kind::TIMEOUT, true, false)
+    );
+    assert_eq!(failed.message, "it ran for more than 20ms");
+    drop(release);
+}
+
+#[test]
+fn an_effectful_attempt_in_an_endless_loop_ends_when_it_is_stopped() {
+    let endless = HandWritten {
+        world: "import wfhost:testing/outside@0.1.0;",
+        imports: r#"(import "wfhost:testing/outside@0.1.0" "call" (func (param i32 i32 i32)))"#,
+        run: "(loop $on (br $on)) unreachable",
+        ..HAND_WRITTEN
+    };
+    let sandbox = sandbox().with_outside(Arc::new(|_| Ok(String::new())));
+    let module = loaded_in(&sandbox, &endless.bytes());
+    assert!(!module.contained());
+    let stopped = call("name", "1");
+    stopped.stop.set();
+    assert!(attempted(&module, stopped).stopped);
+}
+
+#[test]
+fn an_effectful_module_is_not_run_as_if_it_were_contained() {
+    let sandbox = sandbox().with_outside(Arc::new(|_| Ok(String::new())));
+    let end = loaded_in(&sandbox, &built("outside")).attempt(call("CallOutside", r#""hello""#));
+    assert!(end.outcome.unwrap_err().message.contains("not contained"));
 }
 
 #[test]

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use wfhost_core::record::{Command as Asked, Entry, Step, Turn};
 use wfhost_core::replay::PastTurn;
 use wfhost_core::state::{Items, ReadError, Session, Snapshot};
 use wfhost_core::{Delivered, Failure, Input, Json, Position, RunId, TaskId, Timestamp};
-use wfhost_sandbox::{AttemptCall, Birth, Guest, Limits, Module, Sandbox, TurnEnd};
+use wfhost_sandbox::{
+    AttemptCall, AttemptEnd, Birth, Guest, Limits, Module, Sandbox, StopFlag, TurnEnd,
+};
 use wit_component::StringEncoding;
 use wit_parser::Resolve;
 
@@ -31,7 +32,7 @@ pub(crate) fn built(package: &str) -> Vec<u8> {
 fn build(package: &str) -> Vec<u8> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target = match package {
-        "wasi-clock" | "wasi-files" => "wasm32-wasip2",
+        "http-get" | "wasi-clock" | "wasi-files" => "wasm32-wasip2",
         _ => "wasm32-unknown-unknown",
     };
     let folder: PathBuf = root.join("target/guests");
@@ -134,6 +135,8 @@ impl HandWritten<'_> {
             (func (export "{workflow}#resume") (param i32 i32) (result i32) (i32.const 16))
             (func (export "{workflow}#query") (param i32 i32 i32 i32) (result i32)
                 (drop (call $await-event (i32.const 256) (i32.const 4))) unreachable)
+            (func (export "{workflow}#validate-update") (param i32 i32 i32 i32) (result i32)
+                (drop (call $await-event (i32.const 256) (i32.const 4))) unreachable)
             (func (export "{activity}#definitions") (result i32) (i32.const 512))
             (func (export "{activity}#run")
                 (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64) (result i32) {run})
@@ -148,8 +151,16 @@ impl HandWritten<'_> {
 }
 
 /// What is of `wasi:…` in the worlds of the guests written by hand.
-const WASI: [&str; 2] = [
-    "package wasi:io@0.2.6; interface poll { resource pollable { block: func(); } }",
+const WASI: [&str; 4] = [
+    "package wasi:io@0.2.6; interface error { resource error; } \
+     interface poll { resource pollable { block: func(); } } \
+     interface streams { use error.{error}; \
+     variant stream-error { last-operation-failed(error), closed } \
+     resource output-stream { blocking-write-and-flush: \
+     func(contents: list<u8>) -> result<_, stream-error>; } }",
+    "package wasi:cli@0.2.6; interface stdout { use wasi:io/streams@0.2.6.{output-stream}; \
+     get-stdout: func() -> output-stream; }",
+    "package wasi:http@0.2.6; interface types { resource fields { constructor(); } }",
     "package wasi:clocks@0.2.6; interface monotonic-clock { use wasi:io/poll@0.2.6.{pollable}; \
      now: func() -> u64; subscribe-duration: func(nanoseconds: u64) -> pollable; }",
 ];
@@ -223,6 +234,7 @@ pub(crate) fn birth(workflow: &str, input: &str) -> Birth {
         generation: 0,
         seed: 42,
         input: json(input),
+        origins: Vec::new(),
     }
 }
 
@@ -317,6 +329,18 @@ fn echoed(command: &Asked) -> Option<Input> {
     })
 }
 
+/// What comes of an attempt that may wait for the outside, or of any other.
+pub(crate) fn attempted(module: &Module, call: AttemptCall) -> AttemptEnd {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let end = runtime.block_on(module.attempt_async(call));
+    // What hangs outside does not hold the test.
+    runtime.shutdown_background();
+    end
+}
+
 pub(crate) fn call(name: &str, input: &str) -> AttemptCall {
     AttemptCall {
         name: name.parse().unwrap(),
@@ -324,9 +348,10 @@ pub(crate) fn call(name: &str, input: &str) -> AttemptCall {
         instance: "test".into(),
         attempt: 1,
         idempotency_key: "run-0-1".into(),
+        started_at: NOW,
         deadline: None,
         time_max: Duration::from_secs(60),
-        stop: Arc::new(AtomicBool::new(false)),
+        stop: StopFlag::default(),
         session: session(),
     }
 }

@@ -1,7 +1,5 @@
 //! Guests that go too far.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use wfhost_core::kind;
@@ -79,8 +77,8 @@ const ENDLESS: &str = "(loop $on (br $on)) unreachable";
 #[test]
 fn an_endless_attempt_ends_when_it_is_stopped() {
     let module = loaded_in(&sandbox(), &runs(ENDLESS));
-    let mut stopped = call("name", "1");
-    stopped.stop = Arc::new(AtomicBool::new(true));
+    let stopped = call("name", "1");
+    stopped.stop.set();
     let end = module.attempt(stopped);
     assert!(end.stopped);
     assert_eq!(end.outcome.unwrap_err().kind, kind::CANCELLED);

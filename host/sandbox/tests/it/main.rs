@@ -4,6 +4,7 @@
 
 mod attempts;
 mod guests;
+mod http;
 mod limits;
 mod rejections;
 mod replays;

@@ -117,20 +117,33 @@ fn a_workflow_that_imports_the_outside_is_refused_by_the_imports_name() {
 
 #[test]
 fn an_activity_that_imports_what_nobody_offers_is_refused_by_its_name() {
+    for (package, interface) in [("http", "incoming-handler"), ("sockets", "tcp")] {
+        let world = format!(
+            "package wasi:{package}@0.2.6; interface {interface} {{ handle: func(); }} \
+             world guest {{ import {interface}; include wfhost:durable/module@0.1.0; }}"
+        );
+        let import = format!("`wasi:{package}/{interface}@0.2.6`");
+        let rejected = check(&dummy(&world), &[&import, "does not offer"]);
+        assert!(matches!(rejected, Rejected::Import { .. }));
+    }
+    let rejected = check(
+        &built("outside"),
+        &["`wfhost:testing/outside@0.1.0` (`call`)"],
+    );
+    assert!(matches!(rejected, Rejected::Import { .. }));
+}
+
+#[test]
+fn an_activity_that_imports_http_of_another_type_is_refused() {
     let world = format!(
         "package wasi:http@0.2.6; {HTTP} world guest {{ import outgoing-handler; \
          include wfhost:durable/module@0.1.0; }}"
     );
     let rejected = check(
         &dummy(&world),
-        &["`wasi:http/outgoing-handler@0.2.6`", "does not offer"],
+        &["wasi:http/outgoing-handler@0.2.6", "do not fit"],
     );
-    assert!(matches!(rejected, Rejected::Import { .. }));
-    let rejected = check(
-        &built("outside"),
-        &["`wfhost:testing/outside@0.1.0` (`call`)"],
-    );
-    assert!(matches!(rejected, Rejected::Import { .. }));
+    assert!(matches!(rejected, Rejected::Unlinkable { .. }));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use wfhost_core::record::{Command, Step};
 use wfhost_core::replay::{Divergence, PastTurn};
-use wfhost_core::{TaskId, kind};
-use wfhost_sandbox::{Birth, Module, ReplayError, TurnEnd};
+use wfhost_core::{RunId, TaskId, kind};
+use wfhost_sandbox::{Birth, Module, Origin, ReplayError, TurnEnd};
 
 use crate::guests::{
     NOW, birth, built, completed, json, loaded_in, play, sandbox, session, starts_with, steps,
@@ -161,6 +161,61 @@ fn two_guests_of_one_seed_ask_the_same_and_of_two_seeds_not() {
     assert_ne!(outputs[0], outputs[2]);
     let now = &outputs[0].value()["now"][0];
     assert_eq!(*now, "2023-11-14T22:13:20.123Z");
+}
+
+#[test]
+fn a_rerun_is_its_origin_in_the_turns_that_were_copied_and_itself_afterwards() {
+    let origin = Birth {
+        parent: Some("above".into()),
+        ..birth("WhoAmI", "null")
+    };
+    let own = Birth {
+        id: "rerun".parse().unwrap(),
+        run: RunId(8),
+        seed: 43,
+        ..birth("WhoAmI", "null")
+    };
+    let rerun = |turns| Birth {
+        origins: vec![Origin {
+            id: origin.id.clone(),
+            run: origin.run,
+            parent: origin.parent.clone(),
+            seed: origin.seed,
+            turns,
+        }],
+        ..own.clone()
+    };
+    let readings = |birth: Birth| match play(&steps(), birth).pop().unwrap().turn.step {
+        Step::Completed(output) => output.value().as_array().unwrap().clone(),
+        other => panic!("it did not complete: {other:?}"),
+    };
+    let (old, new) = (readings(origin.clone()), readings(own.clone()));
+    assert_eq!(old[0]["parent"], "above");
+    for turns in 0..4_usize {
+        let seen = readings(rerun(turns as u64));
+        assert_eq!(seen[..turns.min(3)], old[..turns.min(3)], "{turns} copied");
+        // Its own stream begins anew.
+        for (at, reading) in seen.iter().enumerate().skip(turns) {
+            for field in ["id", "run", "parent"] {
+                assert_eq!(reading[field], new[at][field], "{field}");
+            }
+            assert_eq!(
+                reading["random"],
+                new[at - turns]["random"],
+                "{turns} copied"
+            );
+        }
+    }
+    // Turns that are taken again count like the others.
+    let mut history = play(&steps(), rerun(2));
+    let last = history.pop().unwrap();
+    let mut guest = steps().guest(rerun(2)).unwrap();
+    for past in history {
+        guest.replay(past).unwrap();
+    }
+    let end = guest.turn(NOW, &last.delivered.inputs, session());
+    let same = matches!(&end, TurnEnd::Taken { turn, .. } if turn.step == last.turn.step);
+    assert!(same, "{end:?}");
 }
 
 #[test]

@@ -1,15 +1,12 @@
 //! What a standard library sees of the world.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-
 use wfhost_core::record::{LogLevel, Step};
 use wfhost_core::{Timestamp, kind};
 use wfhost_sandbox::{Module, TurnEnd};
 
 use crate::guests::{
-    HAND_WRITTEN, HandWritten, NOW, birth, built, call, completed, failure, loaded_in, play,
-    sandbox, session, taken,
+    HAND_WRITTEN, HandWritten, NOW, attempted, birth, built, call, completed, failure, loaded_in,
+    play, sandbox, session, taken,
 };
 
 fn wasi_clock() -> Module {
@@ -92,15 +89,25 @@ fn the_monotonic_clock_counts_from_the_start_of_the_instance() {
     assert!(waits, "{end:?}");
 }
 
+/// What makes a module one that reaches the outside.
+const HTTP: [&str; 2] = [
+    "import wasi:http/types@0.2.6;",
+    r#"(import "wasi:http/types@0.2.6" "[constructor]fields" (func (result i32)))"#,
+];
+
 /// A guest that sleeps an hour in its `start` and in its `run`.
-fn sleeper() -> Module {
+fn sleeper([world, import]: [&str; 2]) -> Module {
     let sleeps = "(call $block (call $subscribe (i64.const 3600000000000))) (i32.const 16)";
     let sleeper = HandWritten {
-        world: "import wasi:io/poll@0.2.6; import wasi:clocks/monotonic-clock@0.2.6;",
-        imports: r#"
+        world: &format!(
+            "import wasi:io/poll@0.2.6; import wasi:clocks/monotonic-clock@0.2.6; {world}"
+        ),
+        imports: &format!(
+            r#"{import}
             (import "wasi:clocks/monotonic-clock@0.2.6" "subscribe-duration"
                 (func $subscribe (param i64) (result i32)))
-            (import "wasi:io/poll@0.2.6" "[method]pollable.block" (func $block (param i32)))"#,
+            (import "wasi:io/poll@0.2.6" "[method]pollable.block" (func $block (param i32)))"#
+        ),
         start: sleeps,
         run: sleeps,
         ..HAND_WRITTEN
@@ -110,7 +117,10 @@ fn sleeper() -> Module {
 
 #[test]
 fn a_workflow_that_blocks_its_thread_is_told_what_to_use() {
-    let turn = taken(&mut sleeper().guest(birth("name", "1")).unwrap(), &[]);
+    let turn = taken(
+        &mut sleeper([""; 2]).guest(birth("name", "1")).unwrap(),
+        &[],
+    );
     let failed = failure(&turn.step);
     assert_eq!(failed.kind, kind::TRAP);
     assert!(
@@ -122,8 +132,47 @@ fn a_workflow_that_blocks_its_thread_is_told_what_to_use() {
 
 #[test]
 fn an_activity_that_sleeps_wakes_up_when_it_is_stopped() {
-    let mut stopped = call("name", "1");
-    stopped.stop = Arc::new(AtomicBool::new(true));
-    let end = sleeper().attempt(stopped);
-    assert!(end.stopped, "{end:?}");
+    for http in [[""; 2], HTTP] {
+        let module = sleeper(http);
+        assert_eq!(module.contained(), http == [""; 2]);
+        let stopped = call("name", "1");
+        stopped.stop.set();
+        let end = attempted(&module, stopped);
+        assert!(end.stopped, "{http:?}: {end:?}");
+    }
+}
+
+#[test]
+fn an_attempt_sees_the_time_that_its_caller_says() {
+    let end = wasi_clock().attempt(call("Clock", "null"));
+    let seen = end.outcome.unwrap().value().as_u64().unwrap();
+    let begun = seen.checked_sub(NOW.0);
+    assert!(begun.is_some_and(|millis| millis < 600_000), "{seen}");
+}
+
+#[test]
+fn what_an_attempt_prints_is_logged_beside_http_too() {
+    let prints = |[world, import]: [&str; 2]| {
+        HandWritten {
+            world: &format!("import wasi:io/streams@0.2.6; import wasi:cli/stdout@0.2.6; {world}"),
+            imports: &format!(
+                r#"{import}
+            (import "wasi:cli/stdout@0.2.6" "get-stdout" (func $stdout (result i32)))
+            (import "wasi:io/streams@0.2.6" "[method]output-stream.blocking-write-and-flush"
+                (func $write (param i32 i32 i32 i32)))"#
+            ),
+            run: "(call $write (call $stdout) (i32.const 256) (i32.const 4) (i32.const 1024))
+            unreachable",
+            ..HAND_WRITTEN
+        }
+        .bytes()
+    };
+    for http in [[""; 2], HTTP] {
+        let end = attempted(&loaded_in(&sandbox(), &prints(http)), call("name", "1"));
+        assert_eq!(end.log.len(), 1, "{http:?}: {end:?}");
+        assert_eq!(
+            (end.log[0].level, end.log[0].message.as_str()),
+            (LogLevel::Info, "name")
+        );
+    }
 }

@@ -177,6 +177,19 @@ fn a_query_answers_and_its_copy_takes_no_more_turns() {
 }
 
 #[test]
+fn an_update_is_checked_before_it_is_asked() {
+    let checked = |name: &str| {
+        let mut guest = steps().guest(birth("TakesUpdates", "null")).unwrap();
+        taken(&mut guest, &[]);
+        let checked = guest.validate(&name.parse().unwrap(), &json("4"));
+        assert!(matches!(guest.turn(NOW, &[], session()), TurnEnd::Spent));
+        checked.map_err(|failure| failure.kind)
+    };
+    assert_eq!(checked("add"), Ok(()));
+    assert_eq!(checked("subtract"), Err("unknown-update".into()));
+}
+
+#[test]
 fn a_query_may_ask_nothing() {
     let module = loaded_in(&sandbox(), &starts_with("(i32.const 16)"));
     let mut guest = module.guest(birth("name", "1")).unwrap();
@@ -186,6 +199,21 @@ fn a_query_may_ask_nothing() {
     assert_eq!(
         failed.message,
         "a query called `await-event`; it may ask only `info` and `now`"
+    );
+}
+
+#[test]
+fn the_check_of_an_update_may_ask_nothing() {
+    let module = loaded_in(&sandbox(), &starts_with("(i32.const 16)"));
+    let mut guest = module.guest(birth("name", "1")).unwrap();
+    taken(&mut guest, &[]);
+    let failed = guest
+        .validate(&"u".parse().unwrap(), &json("1"))
+        .unwrap_err();
+    let message = "the check of an update called `await-event`; it may ask only `info` and `now`";
+    assert_eq!(
+        (failed.kind.as_str(), failed.message.as_str()),
+        (kind::TRAP, message)
     );
 }
 

@@ -1,31 +1,46 @@
 //! The command line. Results go to stdout, everything else to stderr.
 
+mod args;
+mod ask;
+mod build;
+mod find;
+mod follow;
+mod hosting;
+mod instance;
 mod look;
+mod purge;
+mod query;
+mod rerun;
 mod run;
+mod start;
+mod state;
 mod text;
+mod wait;
+mod why;
 
 use std::io::{ErrorKind, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
-use wfhost_core::BrokenHistory;
+use wfhost_core::{BrokenHistory, InstanceId};
 use wfhost_store::OpenError;
 
 use crate::error::{Error, chain};
 use crate::host::{Host, Options};
 
 /// How a command ended, as its exit status says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Exit {
     /// The workflow completed, or the command did what it was asked.
     Ok = 0,
-    /// The workflow failed, or was cancelled or terminated; a replay was not the same.
+    /// The workflow failed, or was cancelled or terminated; it refused what it was asked; a replay
+    /// was not the same; there is nothing under a key.
     Failed = 1,
     /// The command was used wrongly, or was given bad input.
     Usage = 2,
-    /// The instance is stalled.
+    /// The instance is stalled or suspended.
     Stalled = 3,
     /// The host failed: the data file, the disk, the machine.
     Host = 4,
@@ -44,11 +59,14 @@ Examples:
   wfhost run order.wasm --input '{\"Name\":\"Cars\",\"TotalCost\":15000,\"Quantity\":10}'
   wfhost run workflows/order-processing --id order-7 --input @order.json
   wfhost run --id order-7          go on where it stopped, or print its result again
-  wfhost list
+  wfhost start order.wasm --id order-8 --input @order.json
+  wfhost raise-event order-8 approval true
+  wfhost wait order-8
+  wfhost list --status running,stalled
+  wfhost why order-8
   wfhost history order-7
-  wfhost replay order-7
 
-Exit status: 0 completed, 1 the workflow failed, 2 usage or bad input, 3 stalled,
+Exit status: 0 completed, 1 the workflow failed, 2 usage or bad input, 3 stalled or suspended,
 4 the host failed, 130 interrupted."
 )]
 struct Cli {
@@ -59,12 +77,53 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Run),
-    Build(Build),
-    List(look::List),
+    Start(start::Start),
+    Wait(wait::Wait),
+    RaiseEvent(ask::RaiseEvent),
+    Cancel(ask::Cancel),
+    Terminate(ask::Terminate),
+    Suspend(ask::Suspend),
+    Resume(ask::Resume),
+    Query(query::Query),
+    Update(query::Update),
+    Rerun(rerun::Rerun),
+    Purge(purge::Purge),
+    List(find::List),
     Show(look::Show),
+    Why(why::Why),
     History(look::History),
     Replay(look::Replay),
+    #[command(subcommand)]
+    State(state::State),
     Modules(look::Modules),
+    Build(build::Build),
+}
+
+impl Command {
+    async fn run(self) -> Result<Exit, Failure> {
+        match self {
+            Self::Run(run) => run.run().await,
+            Self::Start(start) => start.run().await,
+            Self::Wait(wait) => wait.run().await,
+            Self::RaiseEvent(raise) => raise.run().await,
+            Self::Cancel(cancel) => cancel.run().await,
+            Self::Terminate(terminate) => terminate.run().await,
+            Self::Suspend(suspend) => suspend.run().await,
+            Self::Resume(resume) => resume.run().await,
+            Self::Query(query) => query.run().await,
+            Self::Update(update) => update.run().await,
+            Self::Rerun(rerun) => rerun.run().await,
+            Self::Purge(purge) => purge.run().await,
+            Self::List(list) => list.run().await,
+            Self::Show(show) => show.run().await,
+            Self::Why(why) => why.run().await,
+            Self::History(history) => history.run().await,
+            Self::Replay(replay) => replay.run().await,
+            Self::State(state) => state.run().await,
+            Self::Modules(modules) => modules.run().await,
+            Self::Build(build) => build.run(),
+        }
+    }
 }
 
 /// The data file, for every command that needs one.
@@ -72,17 +131,58 @@ enum Command {
 struct Db {
     /// The data file
     #[arg(
+        id = "db",
         long,
         value_name = "FILE",
         env = "WFHOST_DB",
-        default_value = "wfhost.redb"
+        default_value = DB
     )]
-    db: PathBuf,
+    path: PathBuf,
+}
+
+/// Where a data file is if nobody says otherwise.
+const DB: &str = "wfhost.redb";
+
+/// The one instance that a command is about.
+#[derive(Args, Clone)]
+struct Target {
+    /// The instance
+    id: InstanceId,
+    #[command(flatten)]
+    db: Db,
 }
 
 impl Db {
-    fn open_existing(&self) -> Result<Host, Error> {
-        waiting(|| Host::open_existing(&self.db, Options::default()))
+    /// Opens a data file that must be there, to look at it or to write something down: no activity
+    /// runs.
+    fn open(&self) -> Result<Host, Error> {
+        self.open_with(hosting::at_rest())
+    }
+
+    /// Opens a data file that must be there.
+    fn open_with(&self, options: Options) -> Result<Host, Error> {
+        waiting(|| Host::open_existing(&self.path, options.clone()))
+    }
+
+    /// A command about an instance of this data file, as a person would type it.
+    fn about(&self, command: &str, id: &InstanceId) -> String {
+        let command = self.command(command);
+        // An id may begin like a flag.
+        let end_of_flags = if id.as_str().starts_with('-') {
+            "-- "
+        } else {
+            ""
+        };
+        format!("{command} {end_of_flags}{id}")
+    }
+
+    /// A command on this data file, as a person would type it.
+    fn command(&self, command: &str) -> String {
+        if self.path == Path::new(DB) {
+            return format!("wfhost {command}");
+        }
+        let path = args::quoted(&self.path.display().to_string());
+        format!("wfhost {command} --db {path}")
     }
 }
 
@@ -103,28 +203,6 @@ fn waiting(open: impl Fn() -> Result<Host, Error>) -> Result<Host, Error> {
     }
 }
 
-/// Compile a Cargo package into a module
-///
-/// Builds the package in DIR for wasm32-unknown-unknown, or for the target that its Cargo.toml
-/// names under `[package.metadata.wfhost] target`, in a target folder of its own, and prints the
-/// path of the module. A target that is missing is added with rustup.
-#[derive(Args)]
-#[command(after_help = "\
-Examples:
-  wfhost build workflows/order-processing
-  wfhost build -o order.wasm")]
-struct Build {
-    /// The folder of the package
-    #[arg(default_value = ".")]
-    dir: PathBuf,
-    /// Copy the module here
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
-    /// Print {"path", "bytes", "digest"} instead of the path
-    #[arg(long)]
-    json: bool,
-}
-
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -136,17 +214,7 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return leave(Err(Failure::new(Exit::Host, error.to_string()))),
     };
-    let result = runtime.block_on(async {
-        match cli.command {
-            Command::Run(run) => run.run().await,
-            Command::Build(build) => build.run(),
-            Command::List(list) => list.run().await,
-            Command::Show(show) => show.run().await,
-            Command::History(history) => history.run().await,
-            Command::Replay(replay) => replay.run().await,
-            Command::Modules(modules) => modules.run().await,
-        }
-    });
+    let result = runtime.block_on(cli.command.run());
     // An attempt that does not heed its stop flag must not keep the process.
     runtime.shutdown_background();
     leave(result)
@@ -161,6 +229,14 @@ fn leave(result: Result<Exit, Failure>) -> ExitCode {
         }
     };
     ExitCode::from(exit as u8)
+}
+
+/// Closes a data file that nothing was driven on, and leaves with `result`.
+async fn close(host: Host, result: Result<Exit, Failure>) -> Result<Exit, Failure> {
+    let closed = host.close().await;
+    let exit = result?;
+    closed?;
+    Ok(exit)
 }
 
 /// A command that could not do what it was asked.
@@ -184,10 +260,11 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let exit = if error.is_callers() {
-            Exit::Usage
-        } else {
-            Exit::Host
+        let exit = match &error {
+            // What was expected of the key did not hold: no mistake in the call.
+            Error::WrongVersion { .. } => Exit::Failed,
+            error if error.is_callers() => Exit::Usage,
+            _ => Exit::Host,
         };
         Self::new(exit, chain(&error))
     }
@@ -203,44 +280,6 @@ impl From<BrokenHistory> for Failure {
     fn from(error: BrokenHistory) -> Self {
         Self::new(Exit::Host, error.to_string())
     }
-}
-
-impl Build {
-    fn run(self) -> Result<Exit, Failure> {
-        let built = crate::package::build(&self.dir, false)?;
-        let file = |path: &PathBuf| {
-            let path = path.clone();
-            move |source| Error::File { path, source }
-        };
-        let bytes = std::fs::read(&built).map_err(file(&built))?;
-        let path = match self.output {
-            None => built,
-            Some(output) => {
-                write_whole(&output, &bytes).map_err(file(&output))?;
-                output
-            }
-        };
-        if self.json {
-            let digest = wfhost_core::Digest::of(&bytes).to_string();
-            let row = serde_json::json!({ "path": path, "bytes": bytes.len(), "digest": digest });
-            print(&row.to_string())?;
-        } else {
-            print(&path.display().to_string())?;
-        }
-        Ok(Exit::Ok)
-    }
-}
-
-/// Writes a file so that nobody ever sees half of it.
-fn write_whole(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
-    if written.is_err() {
-        // What is left of it, if anything is.
-        let _ = std::fs::remove_file(&part);
-    }
-    written
 }
 
 /// One line to stdout. A reader that has gone away ends the command quietly, as it would `cat`.
@@ -266,5 +305,23 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_does_in_a_line_a_paragraph_and_examples() {
+        fn check(command: &clap::Command) {
+            let name = command.get_name();
+            let about = command.get_about().expect(name).to_string();
+            assert!(about.len() < 80 && !about.ends_with('.'), "{name}: {about}");
+            let mut children = command.get_subcommands().peekable();
+            if children.peek().is_none() {
+                let long = command.get_long_about().expect(name).to_string();
+                assert!(long.lines().count() > 2, "{name} has no paragraph");
+                let after = command.get_after_help().expect(name).to_string();
+                assert!(after.starts_with("Examples:"), "{name}: {after}");
+            }
+            children.for_each(check);
+        }
+        super::Cli::command().get_subcommands().for_each(check);
     }
 }

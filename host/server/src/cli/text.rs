@@ -1,10 +1,10 @@
 //! A run, a history and an instance as lines for people.
 
 use wfhost_core::record::{
-    Attempt, Command, EndedHow, Happening, LogLevel, LogLine, Record, StateCall, Step,
+    Attempt, Command, EndedHow, Happening, LogLevel, LogLine, Record, Started, StateCall, Step,
 };
 use wfhost_core::replay::{PastTurn, describe, describe_step};
-use wfhost_core::{Instance, Status, TaskState};
+use wfhost_core::{Failure, Status};
 
 use crate::narrate::Told;
 
@@ -65,6 +65,13 @@ fn attempt_line(attempt: &Attempt, name: &str) -> String {
 
 /// One record of a history, with what belongs to it indented below.
 pub(super) fn history(record: &Record, told: &Told) -> Vec<String> {
+    if let Record::Copied(copied) = record {
+        let mut lines = history(copied, told);
+        if let Some(first) = lines.first_mut() {
+            first.push_str(" (taken over)");
+        }
+        return lines;
+    }
     let at = record.at();
     let mut lines = Vec::new();
     match (record, told) {
@@ -124,10 +131,7 @@ fn other(record: &Record, activity: &str) -> String {
         Record::Started(started) if started.generation > 0 => {
             format!("generation {} with {}", started.generation, started.input)
         }
-        Record::Started(started) => format!(
-            "started {} with {}, module {}",
-            started.workflow, started.input, started.module
-        ),
+        Record::Started(started) => first_start(started),
         Record::Accepted(accepted) => match &accepted.what {
             Happening::TimerFired { task } => format!("task {task}: the timer fired"),
             Happening::EventRaised(event) => format!("event {} {}", event.name, event.payload),
@@ -147,6 +151,15 @@ fn other(record: &Record, activity: &str) -> String {
                     plain(&failure.message)
                 )
             }
+            Happening::ChildFailed {
+                task,
+                failure,
+                retry_at,
+            } => format!(
+                "task {task}: the child failed as `{}`: {}; again at {retry_at}",
+                failure.kind,
+                plain(&failure.message)
+            ),
             Happening::CancelRequested { reason } => with_reason("cancel requested", reason),
             Happening::UpdateRequested { id, name, input } => {
                 format!("update {id}: {name} {input}")
@@ -169,16 +182,41 @@ fn other(record: &Record, activity: &str) -> String {
         Record::Stalled(stalled) => format!("stalled: {}", stalled.reason),
         Record::Unstalled(unstalled) => format!("task {}: tried again", unstalled.task),
         Record::Ended(ended) => match &ended.how {
-            EndedHow::Terminated { reason } => with_reason("terminated", reason),
+            EndedHow::Terminated { reason, .. } => with_reason("terminated", reason),
         },
-        Record::StateWritten(_) | Record::Turn(_) | Record::Attempt(_) => String::new(),
+        Record::StateWritten(_) | Record::Turn(_) | Record::Attempt(_) | Record::Copied(_) => {
+            String::new()
+        }
     }
 }
 
-fn with_reason(what: &str, reason: &Option<String>) -> String {
-    reason
-        .as_ref()
-        .map_or_else(|| what.to_owned(), |reason| format!("{what}: {reason}"))
+fn first_start(started: &Started) -> String {
+    let Started {
+        workflow,
+        input,
+        module,
+        ..
+    } = started;
+    let mut line = format!("started {workflow} with {input}, module {module}");
+    if let Some(at) = started.begins_at {
+        line.push_str(&format!(", begins at {at}"));
+    }
+    for rerun in &started.reruns {
+        let turns = count(rerun.turns, "turn");
+        line.push_str(&format!(", {turns} taken over from {}", rerun.id));
+    }
+    for event in &started.events {
+        line.push_str(&format!(", event {} {}", event.name, event.payload));
+    }
+    line
+}
+
+/// What was done, and why if that was said.
+pub(super) fn with_reason(what: &str, reason: &Option<String>) -> String {
+    reason.as_ref().map_or_else(
+        || what.to_owned(),
+        |reason| format!("{what}: {}", plain(reason)),
+    )
 }
 
 fn state_call(call: &StateCall) -> String {
@@ -250,33 +288,9 @@ pub(super) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// What an instance waits for, a line each.
-pub(super) fn pending(instance: &Instance) -> Vec<String> {
-    let one = |(id, task): (&wfhost_core::TaskId, &wfhost_core::Task)| match &task.state {
-        TaskState::Activity {
-            name,
-            attempt,
-            ready_at,
-            last_failure: Some(failure),
-            ..
-        } => {
-            format!(
-                "task {id}: activity {name}, attempt {attempt} at {ready_at}, after `{}`: {}",
-                failure.kind,
-                plain(&failure.message)
-            )
-        }
-        TaskState::Activity { name, attempt, .. } => {
-            format!("task {id}: activity {name}, attempt {attempt}")
-        }
-        TaskState::Child { name, .. } => format!("task {id}: workflow {name}"),
-        TaskState::Timer { fires_at } => format!("task {id}: timer at {fires_at}"),
-        TaskState::Event { name } => format!("task {id}: event {name}"),
-        TaskState::Raise { instance, event } => {
-            format!("task {id}: raise event {} to {instance}", event.name)
-        }
-    };
-    instance.tasks().iter().map(one).collect()
+/// A failure, as a line.
+pub(super) fn failure(failure: &Failure) -> String {
+    format!("{}: {}", failure.kind, plain(&failure.message))
 }
 
 #[cfg(test)]

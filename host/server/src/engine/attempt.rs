@@ -12,13 +12,13 @@ use std::time::Duration;
 use wfhost_core::decide::{self, AttemptEnd, AttemptFence, Refused};
 use wfhost_core::record::StallReason;
 use wfhost_core::state::{ReadSet, Session};
-use wfhost_core::{Failure, Instance, Json, Name, Role, TaskState, Timestamp, kind};
+use wfhost_core::{Digest, Failure, Instance, Json, Name, Role, TaskState, Timestamp, kind};
 use wfhost_sandbox::{AttemptCall, Module};
 use wfhost_store::SubmitError;
 
 use super::reserve::{CONFLICTS_MAX, Claim};
 use super::slot::{Slot, UnderWay};
-use super::{Engine, Job, now};
+use super::{Engine, Job, ScriptedCall};
 
 /// After so many deaths of the host in one attempt it is not started again.
 const DEATHS_MAX: u32 = 3;
@@ -32,6 +32,21 @@ struct Open {
     starts: u32,
     deaths: u32,
     deadline: Option<Timestamp>,
+}
+
+/// An attempt that was let in. Once this is dropped, the next who waits may try.
+struct Inside {
+    engine: Arc<Engine>,
+    slot: Arc<Slot>,
+    name: Name,
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        if let Some(next) = self.engine.doorway.leave(&self.slot.id, &self.name) {
+            self.engine.enqueue(next);
+        }
+    }
 }
 
 /// What came of running an attempt's code.
@@ -51,12 +66,28 @@ impl Engine {
         let Some(under_way) = slot.begin_attempt(fence) else {
             return;
         };
-        let open = match self.store.look(&slot.id, |it| Open::of(it, fence)) {
+        let now = self.now();
+        let open = match self.store.look(&slot.id, |it| Open::of(it, fence, now)) {
             Ok(Some(Some(open))) => open,
             // Cancelled, or ended, since it was queued.
             Ok(_) => return,
             Err(error) => return self.note(Err(SubmitError::Store(error))),
         };
+        if !self.doorway.enter(&slot.id, &open.name, || {
+            // Waiting counts as work: it is going to be done.
+            self.begin_job(slot);
+            Job::Attempt(Arc::clone(slot), fence)
+        }) {
+            return;
+        }
+        let inside = Inside {
+            engine: Arc::clone(self),
+            slot: Arc::clone(slot),
+            name: open.name.clone(),
+        };
+        if let Some(outcome) = self.scripted(slot, fence, &open) {
+            return self.end_scripted(slot, fence, outcome);
+        }
         let module = match self.store.binding(Role::Activity, &open.name) {
             Ok(Some(module)) => module,
             Ok(None) => return self.missing(slot, under_way, open.name),
@@ -68,7 +99,7 @@ impl Engine {
                 self.stall(slot, Some(fence.task), reason);
             }
             Ok(module) if module.contained() => self.contained(slot, &under_way, &open, &module),
-            Ok(module) => self.effectful(slot, under_way, open, module),
+            Ok(module) => self.effectful(slot, under_way, inside, open, module),
         }
     }
 
@@ -129,6 +160,7 @@ impl Engine {
         self: &Arc<Self>,
         slot: &Arc<Slot>,
         under_way: UnderWay,
+        inside: Inside,
         open: Open,
         module: Module,
     ) {
@@ -145,18 +177,18 @@ impl Engine {
                 kind::INTERRUPTED,
                 "the host died while it ran, and it may run at most once",
             );
-            let end = ended(&module, now(), Err(failure));
+            let end = self.attempt_end(&module, self.now(), Err(failure));
             return self.end_effectful(slot, fence, end, &ReadSet::default());
         }
         let submitted = self.submit(slot, &ReadSet::default(), |instance| {
-            decide::start_attempt(instance, fence, module.digest(), now())
+            decide::start_attempt(instance, fence, module.digest(), self.now())
                 .map(|record| vec![record])
         });
         let position = match submitted {
             Ok(position) => position,
             Err(error) => return self.note(Err(error)),
         };
-        slot.begin_job();
+        self.begin_job(slot);
         let engine = Arc::clone(self);
         let slot = Arc::clone(slot);
         let runtime = self.runtime.clone();
@@ -169,7 +201,7 @@ impl Engine {
                 } else {
                     engine.stopped(&slot, under_way.fence, false);
                 }
-                drop(under_way);
+                drop((under_way, inside));
                 engine.done(&slot);
             });
         });
@@ -183,13 +215,13 @@ impl Engine {
         open: &Open,
         module: &Module,
     ) {
-        let started_at = now();
+        let started_at = self.now();
         match self.run(slot, under_way, open, module) {
             Ran::Dropped => {}
             Ran::Stopped => self.stopped(slot, under_way.fence, true),
             Ran::Ended(end, reads) => self.end_effectful(slot, under_way.fence, *end, &reads),
             Ran::Conflict(_) => {
-                let end = ended(module, started_at, Err(conflict()));
+                let end = self.attempt_end(module, started_at, Err(conflict()));
                 self.end_effectful(slot, under_way.fence, end, &ReadSet::default());
             }
         }
@@ -213,7 +245,12 @@ impl Engine {
     /// The host was closed, which is no death in the attempt. If its task is closed, it is refused.
     fn stopped(self: &Arc<Self>, slot: &Arc<Slot>, fence: AttemptFence, begun: bool) {
         let stopped = self.submit(slot, &ReadSet::default(), |instance| {
-            Ok(vec![decide::stop_attempt(instance, fence, begun, now())?])
+            Ok(vec![decide::stop_attempt(
+                instance,
+                fence,
+                begun,
+                self.now(),
+            )?])
         });
         self.note(stopped.map(drop));
     }
@@ -244,13 +281,67 @@ impl Engine {
         self.note(submitted.map(drop));
     }
 
+    /// What the script of a test says to this attempt, if it has a word.
+    fn scripted(
+        &self,
+        slot: &Slot,
+        fence: AttemptFence,
+        open: &Open,
+    ) -> Option<Result<Json, Failure>> {
+        let script = self.script.as_ref()?;
+        script(&ScriptedCall {
+            instance: slot.id.clone(),
+            activity: open.name.clone(),
+            input: open.input.clone(),
+            attempt: fence.number,
+        })
+    }
+
+    fn end_scripted(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        fence: AttemptFence,
+        outcome: Result<Json, Failure>,
+    ) {
+        let end = AttemptEnd {
+            module: Digest::of(b"script"),
+            contained: true,
+            started_at: self.now(),
+            ended_at: self.now(),
+            outcome,
+            log: Vec::new(),
+            writes: Vec::new(),
+        };
+        let ended = self.submit(slot, &ReadSet::default(), |instance| {
+            decide::end_attempt(instance, fence, end).map(|record| vec![record])
+        });
+        self.note(ended.map(drop));
+    }
+
+    fn attempt_end(
+        &self,
+        module: &Module,
+        started_at: Timestamp,
+        outcome: Result<Json, Failure>,
+    ) -> AttemptEnd {
+        AttemptEnd {
+            module: module.digest(),
+            contained: module.contained(),
+            started_at,
+            ended_at: self.now(),
+            outcome,
+            log: Vec::new(),
+            writes: Vec::new(),
+        }
+    }
+
     fn run(&self, slot: &Slot, under_way: &UnderWay, open: &Open, module: &Module) -> Ran {
-        let started_at = now();
+        let started_at = self.now();
         let UnderWay { fence, stop, .. } = under_way;
         if open.deadline.is_some_and(|deadline| deadline <= started_at) {
             let failure =
                 Failure::retryable(kind::TIMEOUT, "its time was over before it could start");
-            let end = ended(module, started_at, Err(failure));
+            let end = self.attempt_end(module, started_at, Err(failure));
             return Ran::Ended(Box::new(end), ReadSet::default());
         }
         let snapshot = self.store.snapshot(started_at);
@@ -258,19 +349,25 @@ impl Engine {
             self.lose();
             return Ran::Dropped;
         }
-        let ran = module.attempt(AttemptCall {
+        let call = AttemptCall {
             name: open.name.clone(),
             input: open.input.clone(),
             instance: slot.id.to_string(),
             attempt: fence.number,
             idempotency_key: fence.idempotency_key(),
+            started_at,
             deadline: open.deadline,
             time_max: open.deadline.map_or(Duration::MAX, |at| {
                 Duration::from_millis(at.since(started_at))
             }),
-            stop: Arc::clone(stop),
+            stop: stop.clone(),
             session: Session::new(snapshot, started_at),
-        });
+        };
+        let ran = if module.contained() {
+            module.attempt(call)
+        } else {
+            self.runtime.block_on(module.attempt_async(call))
+        };
         if ran.state_failed.is_some() {
             self.lose();
             return Ran::Dropped;
@@ -286,14 +383,14 @@ impl Engine {
         let end = AttemptEnd {
             log: ran.log,
             writes: ran.state.writes,
-            ..ended(module, started_at, ran.outcome)
+            ..self.attempt_end(module, started_at, ran.outcome)
         };
         Ran::Ended(Box::new(end), ran.state.reads)
     }
 }
 
 impl Open {
-    fn of(instance: &Instance, fence: AttemptFence) -> Option<Self> {
+    fn of(instance: &Instance, fence: AttemptFence, now: Timestamp) -> Option<Self> {
         decide::open_attempt(instance, fence).ok()?;
         let task = instance.tasks().get(&fence.task)?;
         match &task.state {
@@ -310,22 +407,10 @@ impl Open {
                 at_most_once: options.at_most_once,
                 starts: *starts,
                 deaths: starts.saturating_sub(*stops),
-                deadline: decide::attempt_deadline(task, now()),
+                deadline: decide::attempt_deadline(task, now),
             }),
             _ => None,
         }
-    }
-}
-
-fn ended(module: &Module, started_at: Timestamp, outcome: Result<Json, Failure>) -> AttemptEnd {
-    AttemptEnd {
-        module: module.digest(),
-        contained: module.contained(),
-        started_at,
-        ended_at: now(),
-        outcome,
-        log: Vec::new(),
-        writes: Vec::new(),
     }
 }
 

@@ -1,29 +1,43 @@
 //! What is due in one instance, read off its fold.
 
-use wfhost_core::decide::AttemptFence;
+use wfhost_core::decide::{self, AttemptFence, TaskFence};
 use wfhost_core::{Instance, Task, TaskId, TaskState, Timestamp};
 
 /// What is due in one instance.
 pub(super) struct Due {
-    pub(super) turn: bool,
+    /// From when on a turn is.
+    pub(super) turn: Option<Timestamp>,
     pub(super) tasks: Vec<(TaskId, What)>,
 }
 
 /// What one task waits for, and from when on.
 pub(super) enum What {
     Attempt(AttemptFence, Timestamp),
+    /// The end of all time that it may take.
+    Deadline(Timestamp, TaskFence),
     Fire(Timestamp),
-    Other,
+    /// A child, or an event to somebody else.
+    Other(Timestamp),
 }
 
 impl Due {
     /// Looks at these tasks only: after a submission those that it touched, at first all.
     pub(super) fn of<'a>(instance: &Instance, tasks: impl Iterator<Item = &'a TaskId>) -> Self {
         let open = tasks.filter_map(|id| Some((*id, instance.tasks().get(id)?)));
-        let tasks = open.filter_map(|(id, task)| Some((id, What::of(instance, id, task)?)));
+        let mut due = Vec::new();
+        for (id, task) in open {
+            due.extend(What::of(instance, id, task).map(|what| (id, what)));
+            let started = instance.started();
+            let of = TaskFence {
+                run: started.run,
+                generation: started.generation,
+                task: id,
+            };
+            due.extend(decide::total_deadline(task).map(|at| (id, What::Deadline(at, of))));
+        }
         Self {
-            turn: instance.turn_is_due(),
-            tasks: tasks.collect(),
+            turn: instance.turn_due_at(),
+            tasks: due,
         }
     }
 }
@@ -45,7 +59,8 @@ impl What {
                 Some(Self::Attempt(fence, *ready_at))
             }
             TaskState::Timer { fires_at } => Some(Self::Fire(*fires_at)),
-            TaskState::Child { .. } | TaskState::Raise { .. } => Some(Self::Other),
+            TaskState::Child { ready_at, .. } => Some(Self::Other(*ready_at)),
+            TaskState::Raise { .. } => Some(Self::Other(Timestamp::default())),
             TaskState::Event { .. } => None,
         }
     }

@@ -41,13 +41,13 @@ impl Gate {
         then: impl FnOnce(Result<(), Lost>) + Send + 'static,
     ) {
         let mut inner = self.lock();
-        if inner.lost {
-            drop(inner);
-            return then(Err(Lost));
-        }
         if position <= inner.durable {
             drop(inner);
             return then(Ok(()));
+        }
+        if inner.lost {
+            drop(inner);
+            return then(Err(Lost));
         }
         inner
             .waiting

@@ -8,7 +8,10 @@
 //! slow ones stop nobody else. Effectful attempts, which may wait for the outside, run on threads
 //! of their own.
 
+mod ask;
 mod attempt;
+mod bounds;
+mod clock;
 mod due;
 mod gate;
 mod others;
@@ -21,26 +24,29 @@ mod turn;
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
-use std::time::SystemTime;
 
-use tokio::sync::{mpsc, oneshot};
-use wfhost_core::decide::{self, AttemptFence, Refused};
-use wfhost_core::record::{Command, Record, StallReason, Step};
+use tokio::sync::{Notify, mpsc, oneshot};
+use wfhost_core::decide::{self, AttemptFence, Refused, TaskFence};
+use wfhost_core::record::{Command, Happening, Record, StallReason, Step};
 use wfhost_core::state::ReadSet;
-use wfhost_core::{Digest, Instance, InstanceId, Position, Status, TaskId, Timestamp};
+use wfhost_core::{Digest, Instance, InstanceId, Position, Status, TaskId, TaskState, Timestamp};
 use wfhost_sandbox::{Module, Sandbox};
 use wfhost_store::{Store, SubmitError, Submitted};
 
 use crate::error::Error;
+use ask::Answers;
+pub use bounds::Bounds;
+use bounds::Doorway;
+pub use clock::Clock;
 use due::{Due, What};
 use gate::{Gate, Lost};
 use queue::Queue;
 use reserve::Reservations;
-pub(crate) use running::Running;
+pub(crate) use running::{Running, Setup};
 use slot::Slot;
-use timers::Timers;
+use timers::{Alarm, Timers, Wakes};
 use turn::Begun;
 pub(crate) use turn::try_start;
 
@@ -58,8 +64,11 @@ enum Job {
     Begin(Box<Begun>),
     Turn(Arc<Slot>),
     Attempt(Arc<Slot>, AttemptFence),
+    Deadline(Arc<Slot>, TaskFence),
     Fire(Arc<Slot>, TaskId),
     Other(Arc<Slot>, TaskId),
+    /// Its parent may have ended, or given it up.
+    Parent(Arc<Slot>),
 }
 
 impl Job {
@@ -68,8 +77,10 @@ impl Job {
             Self::Begin(begun) => &begun.slot,
             Self::Turn(slot)
             | Self::Attempt(slot, _)
+            | Self::Deadline(slot, _)
             | Self::Fire(slot, _)
-            | Self::Other(slot, _) => slot,
+            | Self::Other(slot, _)
+            | Self::Parent(slot) => slot,
         }
     }
 }
@@ -78,6 +89,8 @@ impl Job {
 pub(crate) struct Engine {
     pub(crate) store: Arc<Store>,
     pub(crate) sandbox: Sandbox,
+    pub(crate) clock: Clock,
+    script: Option<Script>,
     modules: Mutex<HashMap<Digest, Arc<Mutex<Option<Module>>>>>,
     slots: Mutex<HashMap<InstanceId, Arc<Slot>>>,
     /// Slots that hold a guest, the longest first.
@@ -87,6 +100,13 @@ pub(crate) struct Engine {
     timers: Timers<Job>,
     gate: Arc<Gate>,
     reservations: Reservations,
+    doorway: Doorway<Job>,
+    answers: Answers,
+    /// Jobs that are queued or run, of all instances.
+    busy: AtomicUsize,
+    /// Told when there are none, or when the host has failed.
+    quiet: Notify,
+
     observers: Observers,
     runtime: tokio::runtime::Handle,
     /// Effectful attempts under way.
@@ -98,9 +118,23 @@ pub(crate) struct Engine {
 
 type Observers = Arc<RwLock<Vec<mpsc::UnboundedSender<Observed>>>>;
 
-/// The wall clock.
-pub(crate) fn now() -> Timestamp {
-    Timestamp::from_system(SystemTime::now())
+/// What an activity does in a test, instead of its code: the name, the input and the attempt's
+/// number go in; `None` leaves it to the code.
+pub type Script = Arc<
+    dyn Fn(&ScriptedCall) -> Option<Result<wfhost_core::Json, wfhost_core::Failure>> + Send + Sync,
+>;
+
+/// An attempt that a script may run.
+#[derive(Debug, Clone)]
+pub struct ScriptedCall {
+    /// The instance that calls.
+    pub instance: InstanceId,
+    /// Which activity.
+    pub activity: wfhost_core::Name,
+    /// With what.
+    pub input: wfhost_core::Json,
+    /// Which attempt, from 1.
+    pub attempt: u32,
 }
 
 /// What the host asks of the engine.
@@ -129,7 +163,7 @@ impl Engine {
     }
 
     /// Drives an instance because somebody asks for it, who is taken to have mended what can only
-    /// be mended outside.
+    /// be mended outside, and the children that it has left.
     pub(crate) fn resume(self: &Arc<Self>, id: &InstanceId) -> Result<(), Error> {
         let died = |reason: &StallReason| matches!(reason, StallReason::HostDeaths { .. });
         let stalled = self.store.look(id, |instance| {
@@ -141,11 +175,13 @@ impl Engine {
         })?;
         for task in stalled.unwrap_or_default() {
             self.note(
-                self.tell_instance(id, |it| decide::unstall(it, task, now()))
+                self.tell_instance(id, |it| decide::unstall(it, task, self.now()))
                     .map(drop),
             );
         }
-        self.drive(id)
+        self.drive(id)?;
+        self.look_at_parent(id);
+        self.resume_children(id)
     }
 
     /// The end of an instance, or its stall once nothing of it is being done. Resolves when all
@@ -183,14 +219,26 @@ impl Engine {
         id: &InstanceId,
         decide: impl FnOnce(&Instance) -> Result<Record, Refused>,
     ) -> Result<Position, SubmitError> {
+        self.tell_all(id, |instance| Ok(vec![decide(instance)?]))
+    }
+
+    /// Submits records that come from outside, all or none.
+    pub(crate) fn tell_all(
+        self: &Arc<Self>,
+        id: &InstanceId,
+        decide: impl FnOnce(&Instance) -> Result<Vec<Record>, Refused>,
+    ) -> Result<Position, SubmitError> {
         let slot = self.slot(id);
         // Counts as work, so that those who wait are told if this was the end.
-        slot.begin_job();
-        let position = self.submit(&slot, &ReadSet::default(), |instance| {
-            Ok(vec![decide(instance)?])
-        });
+        self.begin_job(&slot);
+        let position = self.submit(&slot, &ReadSet::default(), decide);
         self.done(&slot);
         position
+    }
+
+    /// The time now.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// The promise that a position is, or will be, durable.
@@ -272,8 +320,16 @@ impl Engine {
         reads: &ReadSet,
         decide: impl FnOnce(&Instance) -> Result<Vec<Record>, Refused>,
     ) -> Result<Position, SubmitError> {
-        let submitted = self.store.submit_all(&slot.id, reads, decide)?;
+        let mut children = Vec::new();
+        let submitted = self.store.submit_all(&slot.id, reads, |instance| {
+            let records = decide(instance)?;
+            children = left_children(instance, &records);
+            Ok(records)
+        })?;
         self.follow(slot, &submitted.records);
+        for child in &children {
+            self.look_at_parent(child);
+        }
         Ok(submitted.position)
     }
 
@@ -283,8 +339,10 @@ impl Engine {
             Job::Begin(begun) => self.begin(*begun),
             Job::Turn(slot) => self.turns(&slot),
             Job::Attempt(slot, fence) => self.attempt(&slot, fence),
+            Job::Deadline(slot, fence) => self.deadline(&slot, fence),
             Job::Fire(slot, task) => self.fire(&slot, task),
             Job::Other(slot, task) => self.other(&slot, task),
+            Job::Parent(slot) => self.parent_of(&slot),
         }
         self.done(&slot);
     }
@@ -298,15 +356,74 @@ impl Engine {
     }
 
     fn push(&self, job: Job) {
-        job.slot().begin_job();
+        self.begin_job(job.slot());
+        self.enqueue(job);
+    }
+
+    /// Queues a job that counts already.
+    fn enqueue(&self, job: Job) {
         let long = matches!(job, Job::Attempt(..));
         if let Err(job) = self.queue.push(job, long) {
-            job.slot().end_job();
+            self.end_job(job.slot());
         }
     }
 
+    fn begin_job(&self, slot: &Slot) {
+        self.busy.fetch_add(1, Ordering::SeqCst);
+        slot.begin_job();
+    }
+
+    /// True if that was the last of its instance.
+    fn end_job(&self, slot: &Slot) -> bool {
+        let last = slot.end_job();
+        if self.busy.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.quiet.notify_waiters();
+            if self.clock.skips() {
+                self.timers.look_again();
+            }
+        }
+        last
+    }
+
+    /// Whether nothing is left to do before something comes from outside or its time comes; where
+    /// time is skipped, before something comes from outside.
+    fn is_quiet(&self) -> bool {
+        let due = |at| self.clock.skips() || at <= self.now();
+        // Looked at first: what fires counts as a job before it is out of the timers.
+        let waits = self.timers.next_at().is_some_and(due);
+        !waits && self.busy.load(Ordering::SeqCst) == 0
+    }
+
+    /// Waits until nothing is left to do.
+    pub(crate) async fn quiet(&self) -> Result<(), Lost> {
+        loop {
+            let mut told = std::pin::pin!(self.quiet.notified());
+            // From here on it hears; before, it looks.
+            told.as_mut().enable();
+            if self.lost.load(Ordering::Acquire) {
+                return Err(Lost);
+            }
+            if self.is_quiet() {
+                return Ok(());
+            }
+            told.await;
+        }
+    }
+
+    /// From here on time is skipped, or passes again as it does.
+    pub(crate) fn set_skips(&self, skips: bool) {
+        self.clock.set_skips(skips);
+        self.timers.look_again();
+    }
+
+    /// Puts the clock forward.
+    pub(crate) fn advance(&self, by: std::time::Duration) {
+        self.clock.advance(by);
+        self.timers.look_again();
+    }
+
     fn done(self: &Arc<Self>, slot: &Arc<Slot>) {
-        if slot.end_job() {
+        if self.end_job(slot) {
             // A store that failed has told every waiter.
             let _ = self.settle(slot);
         }
@@ -319,7 +436,10 @@ impl Engine {
         }
         if slot.is_awaited() {
             let status = self.store.look(&slot.id, Instance::status)?;
-            if status.is_some_and(|status| status.has_ended() || status == Status::Stalled) {
+            let rests = |status: Status| {
+                status.has_ended() || [Status::Stalled, Status::Suspended].contains(&status)
+            };
+            if status.is_some_and(rests) {
                 let position = self.store.submitted();
                 for waiter in slot.take_waiters() {
                     self.gate.when_durable(position, move |result| {
@@ -336,7 +456,7 @@ impl Engine {
 
     fn fire(self: &Arc<Self>, slot: &Arc<Slot>, task: TaskId) {
         let fired = self.submit(slot, &ReadSet::default(), |instance| {
-            Ok(vec![decide::fire_timer(instance, task, now())?])
+            Ok(vec![decide::fire_timer(instance, task, self.now())?])
         });
         if let Err(SubmitError::Refused(Refused::Stale)) = &fired {
             // Cancelled; or the clock has been set back since it was due, and it is due again.
@@ -350,10 +470,21 @@ impl Engine {
         self.note(fired.map(drop));
     }
 
+    /// All the time that an activity may take is over. One that runs just now notices itself.
+    fn deadline(self: &Arc<Self>, slot: &Arc<Slot>, of: TaskFence) {
+        if slot.runs(of.task) {
+            return;
+        }
+        let ended = self.submit(slot, &ReadSet::default(), |instance| {
+            Ok(vec![decide::time_out(instance, of, self.now())?])
+        });
+        self.note(ended.map(drop));
+    }
+
     /// What follows from records that have taken their place.
     fn follow(self: &Arc<Self>, slot: &Arc<Slot>, records: &[Arc<Record>]) {
         let mut tasks = Vec::new();
-        let (mut moved, mut ended) = (false, false);
+        let (mut moved, mut ended, mut terminated) = (false, false, false);
         for record in records {
             // A stall is no reason to try again at once.
             moved |= !matches!(record.as_ref(), Record::Stalled(_));
@@ -361,7 +492,10 @@ impl Engine {
                 Record::Turn(turn) => {
                     for command in &turn.commands {
                         match command {
-                            Command::Cancel { task } => slot.stop_attempts(|it| it.task == *task),
+                            Command::Cancel { task } => {
+                                slot.stop_attempts(|it| it.task == *task);
+                                self.timers.forget_task(&slot.id, *task);
+                            }
                             command => tasks.extend(command.task()),
                         }
                     }
@@ -370,16 +504,32 @@ impl Engine {
                         Step::Completed(_) | Step::Failed(_) | Step::Cancelled
                     );
                 }
+                Record::Attempt(attempt) if attempt.retry_at.is_none() => {
+                    self.timers.forget_task(&slot.id, attempt.task);
+                }
                 Record::Attempt(attempt) => tasks.push(attempt.task),
+                Record::Accepted(accepted) => {
+                    if let Happening::ChildFailed { task, .. } = &accepted.what {
+                        tasks.push(*task);
+                    }
+                }
                 // Tasks of the generation before have no one to answer to.
-                Record::Started(_) => slot.stop_attempts(|_| true),
-                Record::Ended(_) => ended = true,
+                Record::Started(_) => {
+                    slot.stop_attempts(|_| true);
+                    self.timers.forget(&slot.id);
+                }
+                Record::Ended(_) => (ended, terminated) = (true, true),
                 _ => {}
             }
         }
+        self.answer(&slot.id, records);
         if ended {
             slot.end();
+            self.timers.forget(&slot.id);
             self.ended(slot);
+        }
+        if terminated {
+            self.look_at_children(&slot.id);
         }
         if !slot.is_driven() || !moved || ended {
             return;
@@ -396,26 +546,38 @@ impl Engine {
 
     /// Has done what is due, now or at its time.
     fn pursue(self: &Arc<Self>, slot: &Arc<Slot>, due: Due) {
-        if due.turn && slot.queue_turn() {
-            self.push(Job::Turn(Arc::clone(slot)));
+        let now = self.now();
+        match due.turn {
+            Some(at) if at > now => {
+                self.set_alarm(at, Wakes::Turn, Job::Turn(Arc::clone(slot)));
+            }
+            Some(_) if slot.queue_turn() => self.push(Job::Turn(Arc::clone(slot))),
+            Some(_) | None => {}
         }
         for (task, what) in due.tasks {
-            let (at, job) = match what {
-                What::Attempt(fence, at) => (at, Job::Attempt(Arc::clone(slot), fence)),
-                What::Fire(at) => (at, Job::Fire(Arc::clone(slot), task)),
-                What::Other => (Timestamp::default(), Job::Other(Arc::clone(slot), task)),
+            let slot = Arc::clone(slot);
+            let (at, wakes, job) = match what {
+                What::Attempt(fence, at) => (at, Wakes::Task(task), Job::Attempt(slot, fence)),
+                What::Fire(at) => (at, Wakes::Task(task), Job::Fire(slot, task)),
+                What::Other(at) => (at, Wakes::Task(task), Job::Other(slot, task)),
+                What::Deadline(at, of) => (at, Wakes::Deadline(task), Job::Deadline(slot, of)),
             };
-            if at <= now() {
+            if at <= now {
                 self.push(job);
             } else {
-                self.timers.add(at, job);
+                self.set_alarm(at, wakes, job);
             }
         }
     }
 
+    fn set_alarm(&self, at: Timestamp, what: Wakes, job: Job) {
+        let id = job.slot().id.clone();
+        self.timers.set(at, Alarm { id, what }, job);
+    }
+
     fn stall(self: &Arc<Self>, slot: &Arc<Slot>, task: Option<TaskId>, reason: StallReason) {
         let stalled = self.submit(slot, &ReadSet::default(), |instance| {
-            Ok(vec![decide::stall(instance, task, reason, now())?])
+            Ok(vec![decide::stall(instance, task, reason, self.now())?])
         });
         self.note(stalled.map(drop));
     }
@@ -439,6 +601,9 @@ impl Engine {
         self.lost.store(true, Ordering::Release);
         drop(self.queue.close());
         self.gate.lose();
+        self.answers.lose();
+        self.quiet.notify_waiters();
+
         let slots: Vec<_> = self.slots().values().cloned().collect();
         for waiter in slots.iter().flat_map(|slot| slot.take_waiters()) {
             // Nobody may wait any more.
@@ -460,13 +625,24 @@ impl Engine {
         )
     }
 
+    /// A slot for a new run of an id: what is left of one that has ended is not its concern.
+    fn fresh_slot(&self, id: &InstanceId) -> Arc<Slot> {
+        let mut slots = self.slots();
+        if slots.get(id).is_some_and(|slot| slot.has_ended()) {
+            slots.remove(id);
+        }
+        drop(slots);
+        self.slot(id)
+    }
+
     /// Forgets a slot that nobody has to do with: its instance has ended, or is not driven.
     fn release(&self, slot: &Arc<Slot>) {
         let mut slots = self.slots();
         // Taken from the map under its lock only, so that nobody can hold one that is not in it.
         let held_elsewhere = Arc::strong_count(slot) > 2;
         let needed = slot.is_driven() && !slot.has_ended();
-        if !held_elsewhere && !needed && !slot.is_awaited() {
+        let ours = slots.get(&slot.id).is_some_and(|it| Arc::ptr_eq(it, slot));
+        if ours && !held_elsewhere && !needed && !slot.is_awaited() {
             slots.remove(&slot.id);
         }
     }
@@ -521,6 +697,44 @@ fn tell(gate: &Gate, observers: &Observers, id: &InstanceId, submitted: &Submitt
             }
         }
     });
+}
+
+/// The children whose tasks these records close.
+fn left_children(instance: &Instance, records: &[Record]) -> Vec<InstanceId> {
+    let mut left = Vec::new();
+    for record in records {
+        match record {
+            Record::Turn(turn) if turn.step == Step::Waiting => {
+                let cancelled = turn.commands.iter().filter_map(|command| match command {
+                    Command::Cancel { task } => child_of(instance, *task),
+                    _ => None,
+                });
+                left.extend(cancelled);
+            }
+            Record::Turn(_) | Record::Ended(_) => {
+                let tasks = instance.tasks().keys();
+                left.extend(tasks.filter_map(|task| child_of(instance, *task)));
+            }
+            _ => {}
+        }
+    }
+    left
+}
+
+/// The child that a task has started, or is about to.
+fn child_of(instance: &Instance, task: TaskId) -> Option<InstanceId> {
+    match &instance.tasks().get(&task)?.state {
+        TaskState::Child {
+            options, attempt, ..
+        } if !options.detached => {
+            let generation = instance.started().generation;
+            let id = options
+                .child_id(&instance.started().id, generation, task)
+                .ok()?;
+            Some(id.of_attempt(*attempt))
+        }
+        _ => None,
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

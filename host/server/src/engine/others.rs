@@ -5,90 +5,102 @@
 
 use std::sync::Arc;
 
-use wfhost_core::decide::{self, TaskFence};
+use wfhost_core::decide::{self, ParentStands, TaskFence};
 use wfhost_core::record::{ChildOptions, Event, Parent, StallReason, Started};
 use wfhost_core::state::ReadSet;
-use wfhost_core::{Failure, Instance, InstanceId, Json, Name, Role, TaskId, TaskState, kind};
-use wfhost_store::SubmitError;
+use wfhost_core::{
+    Digest, Failure, Instance, InstanceId, Json, Name, Role, TaskId, TaskState, kind,
+};
+use wfhost_store::{Query, Reuse, SubmitError};
 
 use super::slot::Slot;
-use super::{Engine, Job, now};
+use super::{Engine, Job};
+use crate::error::Error;
 use crate::start;
+
+/// A child that is to be there.
+struct Child {
+    parent: Parent,
+    /// The parent's module.
+    module: Digest,
+    name: Name,
+    input: Json,
+    options: ChildOptions,
+}
+
+/// What a task wants of another instance.
+enum Wants {
+    Child(Box<Child>),
+    Raise(TaskFence, String, Event),
+}
+
+impl Wants {
+    fn of(instance: &Instance, id: TaskId) -> Option<Self> {
+        let started = instance.started();
+        let task = TaskFence {
+            run: started.run,
+            generation: started.generation,
+            task: id,
+        };
+        match &instance.tasks().get(&id)?.state {
+            TaskState::Child {
+                name,
+                input,
+                options,
+                attempt,
+                ..
+            } => Some(Self::Child(Box::new(Child {
+                parent: Parent {
+                    id: started.id.clone(),
+                    run: started.run,
+                    generation: started.generation,
+                    task: id,
+                    attempt: *attempt,
+                    detached: options.detached,
+                },
+                module: instance.module(),
+                name: name.clone(),
+                input: input.clone(),
+                options: options.clone(),
+            }))),
+            TaskState::Raise { instance, event } => {
+                Some(Self::Raise(task, instance.clone(), event.clone()))
+            }
+            _ => None,
+        }
+    }
+}
 
 impl Engine {
     /// Moves a task on that concerns another instance.
     pub(super) fn other(self: &Arc<Self>, slot: &Arc<Slot>, task: TaskId) {
         let _one_at_a_time = super::lock(&slot.others);
-        let seen = self.store.look(&slot.id, |instance| {
-            let Started {
-                id,
-                run,
-                generation,
-                ..
-            } = instance.started();
-            let (id, run, generation) = (id.clone(), *run, *generation);
-            let parent = Parent {
-                id,
-                run,
-                generation,
-                task,
-                detached: false,
-            };
-            instance
-                .tasks()
-                .get(&task)
-                .map(|task| (task.state.clone(), parent))
-        });
-        match seen {
-            Ok(Some(Some((
-                TaskState::Child {
-                    name,
-                    input,
-                    options,
-                },
-                parent,
-            )))) => {
-                self.child(slot, parent, &name, input, options);
-            }
-            Ok(Some(Some((TaskState::Raise { instance, event }, of)))) => {
-                self.raise(slot, &of, &instance, event);
+        match self.store.look(&slot.id, |it| Wants::of(it, task)) {
+            Ok(Some(Some(Wants::Child(child)))) => self.child(slot, *child),
+            Ok(Some(Some(Wants::Raise(of, instance, event)))) => {
+                self.raise(slot, of, &instance, event);
             }
             Ok(_) => {}
             Err(error) => self.note(Err(SubmitError::Store(error))),
         }
     }
 
-    fn child(
-        self: &Arc<Self>,
-        slot: &Arc<Slot>,
-        parent: Parent,
-        name: &Name,
-        input: Json,
-        options: ChildOptions,
-    ) {
-        let (of, detached) = (fence(&parent), options.detached);
-        if options.retry.is_some() || options.same_deployment {
-            let message = "this version of wfhost starts a child without retry and same-deployment";
-            return self.end_task(slot, of, Err(Failure::last(kind::UNSUPPORTED, message)));
-        }
-        let id = match &options.id {
-            None => Ok(parent.id.of_child(parent.generation, of.task)),
-            Some(id) => id.parse::<InstanceId>(),
-        };
-        let id = match id {
-            Ok(id) => id,
+    fn child(self: &Arc<Self>, slot: &Arc<Slot>, child: Child) {
+        let Child {
+            parent, options, ..
+        } = &child;
+        let (of, detached) = (fence(parent), options.detached);
+        let first = options.child_id(&parent.id, parent.generation, of.task);
+        let id = match first {
+            Ok(id) => id.of_attempt(parent.attempt),
             Err(error) => {
                 let failure = Failure::last(kind::INVALID_INPUT, error.to_string());
                 return self.end_task(slot, of, Err(failure));
             }
         };
-        let known = self.store.look(&id, |child| {
-            let ours = child
-                .started()
-                .parent
-                .as_ref()
-                .is_some_and(|of| fence(of) == fence(&parent));
-            ours.then(|| outcome(child))
+        let known = self.store.look(&id, |found| {
+            let ours = found.started().parent.as_ref() == Some(parent);
+            ours.then(|| outcome(found))
         });
         match known {
             Err(error) => self.note(Err(SubmitError::Store(error))),
@@ -99,52 +111,41 @@ impl Engine {
             Ok(Some(Some(_))) if detached => {
                 self.end_task(slot, of, Ok(Json::of(&id.as_str().into())));
             }
-            Ok(Some(Some(Some(outcome)))) => self.end_task(slot, of, outcome),
-            // It runs; its end comes back here.
-            Ok(Some(Some(None))) => drop(self.drive(&id)),
-            Ok(None) => {
-                let module = match self.store.binding(Role::Workflow, name) {
-                    Ok(Some(module)) => module,
-                    Ok(None) => {
-                        let reason = StallReason::WorkflowMissing {
-                            workflow: name.clone(),
-                        };
-                        self.stall(slot, Some(of.task), reason);
-                        // A deployment may have brought it just now.
-                        if let Ok(Some(_)) = self.store.binding(Role::Workflow, name) {
-                            self.push(Job::Other(Arc::clone(slot), of.task));
-                        }
-                        return;
-                    }
-                    Err(error) => return self.note(Err(SubmitError::Store(error))),
-                };
-                let started = Started {
-                    parent: Some(Parent { detached, ..parent }),
-                    tags: options.tags,
-                    ..start::fresh(id, name.clone(), module, input, now())
-                };
-                self.start_child(slot, of, started);
+            Ok(Some(Some(Some(outcome)))) => {
+                let attempt = parent.attempt;
+                self.end_child(slot, of, attempt, outcome);
             }
+            // It runs; its end comes back here.
+            Ok(Some(Some(None))) => {
+                self.unstall(slot, of.task);
+                drop(self.drive(&id));
+            }
+            Ok(None) => self.start_child(slot, child, id),
         }
     }
 
     /// A child's input is its parent's affair: it is recorded, and fails as its code says.
-    fn start_child(self: &Arc<Self>, slot: &Arc<Slot>, of: TaskFence, started: Started) {
-        let (id, detached) = (
-            started.id.clone(),
-            started.parent.as_ref().is_some_and(|it| it.detached),
-        );
-        match self.store.start(started) {
+    fn start_child(self: &Arc<Self>, slot: &Arc<Slot>, child: Child, id: InstanceId) {
+        let (of, detached) = (fence(&child.parent), child.options.detached);
+        let module = match self.module_of_child(&child) {
+            Ok(Some(module)) => module,
+            Ok(None) => return self.workflow_missing(slot, of.task, &child.name),
+            Err(error) => return self.note(Err(SubmitError::Store(error))),
+        };
+        let started = Started {
+            parent: Some(child.parent),
+            tags: child.options.tags,
+            ..start::fresh(id.clone(), child.name, module, child.input, self.now())
+        };
+        match self.store.start(started, |_| Ok(Reuse::Refuse)) {
             Ok(_) => {
-                // If its workflow was missing before, it is not any more.
-                let unstalled = self.submit(slot, &ReadSet::default(), |instance| {
-                    Ok(vec![decide::unstall(instance, of.task, now())?])
-                });
-                self.note(unstalled.map(drop));
+                self.unstall(slot, of.task);
                 if detached {
                     self.end_task(slot, of, Ok(Json::of(&id.as_str().into())));
                 }
                 drop(self.drive(&id));
+                // The parent may have given it up just before it was there.
+                self.look_at_parent(&id);
             }
             // Somebody took the id just now; look again.
             Err(SubmitError::InUse { .. }) => self.push(Job::Other(Arc::clone(slot), of.task)),
@@ -152,14 +153,50 @@ impl Engine {
         }
     }
 
+    /// What the name means now or, if that is asked, meant when the parent's module was deployed.
+    fn module_of_child(&self, child: &Child) -> Result<Option<Digest>, wfhost_store::Error> {
+        if child.options.same_deployment
+            && let Some(parent) = self.store.module(child.module)?
+        {
+            for digest in std::iter::once(&child.module).chain(&parent.deployed_with) {
+                let module = self.store.module(*digest)?;
+                let offers = module
+                    .is_some_and(|module| module.workflows.iter().any(|it| it.name == child.name));
+                if offers {
+                    return Ok(Some(*digest));
+                }
+            }
+        }
+        self.store.binding(Role::Workflow, &child.name)
+    }
+
+    /// If the workflow of a task was missing before, it is not any more.
+    fn unstall(self: &Arc<Self>, slot: &Arc<Slot>, task: TaskId) {
+        let unstalled = self.submit(slot, &ReadSet::default(), |instance| {
+            Ok(vec![decide::unstall(instance, task, self.now())?])
+        });
+        self.note(unstalled.map(drop));
+    }
+
+    fn workflow_missing(self: &Arc<Self>, slot: &Arc<Slot>, task: TaskId, workflow: &Name) {
+        let reason = StallReason::WorkflowMissing {
+            workflow: workflow.clone(),
+        };
+        self.stall(slot, Some(task), reason);
+        // A deployment may have brought it just now.
+        if let Ok(Some(_)) = self.store.binding(Role::Workflow, workflow) {
+            self.push(Job::Other(Arc::clone(slot), task));
+        }
+    }
+
     /// The event and the end of the task that raises it are one commit: never one without the other.
-    fn raise(self: &Arc<Self>, slot: &Arc<Slot>, of: &Parent, instance: &str, event: Event) {
-        let of = fence(of);
+    fn raise(self: &Arc<Self>, slot: &Arc<Slot>, of: TaskFence, instance: &str, event: Event) {
         let Ok(id) = instance.parse::<InstanceId>() else {
             return self.end_task(slot, of, Err(no_such_instance(instance)));
         };
         let raised = self.store.submit_both(&id, &slot.id, |to, from| {
-            let (event, outcome) = match to.map(|to| decide::raise_event(to, event, now())) {
+            let raised = to.map(|to| decide::raise_event(to, event, None, self.now()));
+            let (event, outcome) = match raised {
                 Some(Ok(event)) => (Some(event), Ok(Json::null())),
                 Some(Err(_)) => {
                     let message = format!("the instance `{instance}` has ended");
@@ -167,7 +204,7 @@ impl Engine {
                 }
                 None => (None, Err(no_such_instance(instance))),
             };
-            Ok((event, decide::end_task(from, of, outcome, now())?))
+            Ok((event, decide::end_task(from, of, outcome, self.now())?))
         });
         match raised {
             Ok((sent, told)) => {
@@ -184,7 +221,21 @@ impl Engine {
 
     fn end_task(self: &Arc<Self>, slot: &Arc<Slot>, of: TaskFence, outcome: Result<Json, Failure>) {
         let ended = self.submit(slot, &ReadSet::default(), |instance| {
-            Ok(vec![decide::end_task(instance, of, outcome, now())?])
+            Ok(vec![decide::end_task(instance, of, outcome, self.now())?])
+        });
+        self.note(ended.map(drop));
+    }
+
+    fn end_child(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        of: TaskFence,
+        attempt: u32,
+        outcome: Result<Json, Failure>,
+    ) {
+        let ended = self.submit(slot, &ReadSet::default(), |instance| {
+            let end = decide::end_child(instance, of, attempt, outcome, self.now())?;
+            Ok(vec![end])
         });
         self.note(ended.map(drop));
     }
@@ -199,9 +250,97 @@ impl Engine {
         {
             let waits = self.slot(&parent.id);
             // Counts as work of the parent, so that nobody takes it for stuck meanwhile.
-            waits.begin_job();
-            self.end_task(&waits, fence(&parent), outcome);
+            self.begin_job(&waits);
+            self.end_child(&waits, fence(&parent), parent.attempt, outcome);
             self.done(&waits);
+        }
+    }
+}
+
+/// Children whose parents have left them.
+impl Engine {
+    /// Has looked whether the parent of this instance still waits for it.
+    pub(super) fn look_at_parent(self: &Arc<Self>, child: &InstanceId) {
+        self.push(Job::Parent(self.slot(child)));
+    }
+
+    /// Ends a child as its parent ended, or gave it up, if it did.
+    pub(super) fn parent_of(self: &Arc<Self>, slot: &Arc<Slot>) {
+        let parent = self.store.look(&slot.id, |child| {
+            let parent = child.started().parent.clone();
+            parent.filter(|parent| !parent.detached)
+        });
+        let parent = match parent {
+            Ok(Some(Some(parent))) => parent,
+            Ok(_) => return,
+            Err(error) => return self.note(Err(SubmitError::Store(error))),
+        };
+        let stands = self
+            .store
+            .look(&parent.id, |it| decide::parent_stands(it, &parent));
+        let stands = match stands {
+            // An instance that is purged has ended, and its children with it.
+            Ok(stands) => stands.unwrap_or(ParentStands::Waits),
+            Err(error) => return self.note(Err(SubmitError::Store(error))),
+        };
+        if stands == ParentStands::Waits {
+            return;
+        }
+        let told = self.submit(slot, &ReadSet::default(), |child| {
+            Ok(vec![decide::end_with_parent(child, stands, self.now())?])
+        });
+        if told.is_ok() {
+            // Its parent may have been the only one who drove it.
+            drop(self.drive(&slot.id));
+        }
+        self.note(told.map(drop));
+    }
+
+    /// Has looked whether those who answer to an instance that was terminated end with it: also
+    /// those that it had given up before.
+    pub(super) fn look_at_children(self: &Arc<Self>, id: &InstanceId) {
+        match self.unfinished_children(id) {
+            Ok(children) => children.iter().for_each(|child| self.look_at_parent(child)),
+            Err(Error::Store(error)) => self.note(Err(SubmitError::Store(error))),
+            Err(_) => {}
+        }
+    }
+
+    /// Goes on with the children of an instance that answer to it and have not ended, and theirs:
+    /// a crash may have come between the parent's end and theirs.
+    pub(super) fn resume_children(self: &Arc<Self>, id: &InstanceId) -> Result<(), Error> {
+        let mut parents = vec![id.clone()];
+        while let Some(parent) = parents.pop() {
+            let children = self.unfinished_children(&parent)?;
+            for child in &children {
+                self.look_at_parent(child);
+                self.drive(child)?;
+            }
+            parents.extend(children);
+        }
+        Ok(())
+    }
+
+    /// The children of an instance that answer to it and have not ended.
+    pub(crate) fn unfinished_children(&self, id: &InstanceId) -> Result<Vec<InstanceId>, Error> {
+        let mut query = Query {
+            parent: Some(id.clone()),
+            limit: 1_000,
+            ..Query::default()
+        };
+        let mut children = Vec::new();
+        loop {
+            let page = self.store.find(&query)?;
+            let unfinished = page.rows.iter().filter(|row| !row.status.has_ended());
+            children.extend(
+                unfinished
+                    .filter(|row| !row.detached)
+                    .map(|row| row.id.clone()),
+            );
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => return Ok(children),
+            }
         }
     }
 }

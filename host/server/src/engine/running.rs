@@ -1,21 +1,35 @@
 //! The engine's threads: how it starts and how it stops.
 
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use wfhost_sandbox::Sandbox;
 use wfhost_store::Store;
 
+use super::ask::Answers;
+use super::bounds::{Bounds, Doorway};
+use super::clock::Clock;
 use super::gate::Gate;
 use super::queue::{Queue, Takes};
 use super::reserve::Reservations;
 use super::timers::Timers;
-use super::{Engine, Observers, lock, now};
+use super::{Engine, Observers, Script, lock};
 
 /// How long closing waits for effectful attempts that were told to stop.
 const STOP_MAX: Duration = Duration::from_millis(500);
+
+/// How an engine is set up.
+pub(crate) struct Setup {
+    pub(crate) guests_warm_max: usize,
+    pub(crate) clock: Clock,
+    pub(crate) bounds: Bounds,
+    pub(crate) script: Option<Script>,
+    /// Everything in one thread, in a fixed order.
+    pub(crate) one_by_one: bool,
+}
 
 /// The engine with its threads.
 pub(crate) struct Running {
@@ -26,7 +40,7 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts the workers, one a core and a spare, in the current tokio runtime.
-    pub(crate) fn start(store: Arc<Store>, sandbox: Sandbox, guests_warm_max: usize) -> Self {
+    pub(crate) fn start(store: Arc<Store>, sandbox: Sandbox, setup: Setup) -> Self {
         let engine = Arc::new(Engine {
             gate: Arc::new(Gate::new(store.durable())),
             store,
@@ -34,7 +48,14 @@ impl Running {
             modules: Mutex::default(),
             slots: Mutex::default(),
             warm: Mutex::default(),
-            guests_warm_max,
+            guests_warm_max: setup.guests_warm_max,
+            clock: setup.clock,
+            script: setup.script,
+            doorway: Doorway::new(setup.bounds),
+            answers: Answers::default(),
+            busy: AtomicUsize::new(0),
+            quiet: Notify::new(),
+
             queue: Queue::new(),
             timers: Timers::new(),
             reservations: Reservations::default(),
@@ -47,13 +68,21 @@ impl Running {
         });
         engine.listen();
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let cores = if setup.one_by_one { 1 } else { cores };
         let mut workers: Vec<_> = (0..cores)
             .map(|number| worker(&engine, number, Takes::All))
             .collect();
-        workers.push(worker(&engine, cores, Takes::Short));
+        if !setup.one_by_one {
+            workers.push(worker(&engine, cores, Takes::Short));
+        }
         let clock = Arc::clone(&engine);
         let clockwork = tokio::spawn(async move {
-            clock.timers.run(now, |job| clock.push(job)).await;
+            let idle = || {
+                // A host that has failed does nothing more, so that no time passes for it.
+                clock.busy.load(Ordering::SeqCst) == 0 && !clock.lost.load(Ordering::Acquire)
+            };
+            let fire = |job| clock.push(job);
+            clock.timers.run(&clock.clock, idle, fire).await;
         });
         Self {
             engine,

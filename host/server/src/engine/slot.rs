@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
-use wfhost_core::InstanceId;
 use wfhost_core::decide::{AttemptFence, TurnFence};
-use wfhost_sandbox::Guest;
+use wfhost_core::{InstanceId, TaskId};
+use wfhost_sandbox::{Guest, StopFlag};
 
 use super::gate::Lost;
 use super::lock;
@@ -27,7 +27,7 @@ pub(crate) struct Slot {
     /// Jobs that are queued or run. While there are any, the instance is not stuck.
     jobs: AtomicUsize,
     /// Attempts that run, each with the flag that stops it.
-    attempts: Mutex<HashMap<AttemptFence, Arc<AtomicBool>>>,
+    attempts: Mutex<HashMap<AttemptFence, StopFlag>>,
     waiters: Mutex<Vec<Waiter>>,
     /// Taken while a task that concerns another instance is moved on.
     pub(super) others: Mutex<()>,
@@ -38,7 +38,7 @@ pub(super) struct UnderWay {
     slot: Arc<Slot>,
     pub(super) fence: AttemptFence,
     /// Set from outside, ends the attempt.
-    pub(super) stop: Arc<AtomicBool>,
+    pub(super) stop: StopFlag,
 }
 
 impl Drop for UnderWay {
@@ -135,9 +135,14 @@ impl Slot {
         if attempts.contains_key(&fence) {
             return None;
         }
-        let stop = Arc::clone(attempts.entry(fence).or_default());
+        let stop = attempts.entry(fence).or_default().clone();
         let slot = Arc::clone(self);
         Some(UnderWay { slot, fence, stop })
+    }
+
+    /// Whether an attempt of a task runs just now.
+    pub(super) fn runs(&self, task: TaskId) -> bool {
+        lock(&self.attempts).keys().any(|fence| fence.task == task)
     }
 
     pub(super) fn stop_attempts(&self, which: impl Fn(&AttemptFence) -> bool) {
@@ -145,7 +150,7 @@ impl Slot {
             .iter()
             .filter(|(fence, _)| which(fence))
         {
-            stop.store(true, Ordering::Release);
+            stop.set();
         }
     }
 

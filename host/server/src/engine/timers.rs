@@ -1,84 +1,226 @@
 //! What is due later.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use wfhost_core::Timestamp;
+use wfhost_core::{InstanceId, TaskId, Timestamp};
+
+use super::clock::Clock;
 
 /// The longest sleep. The wall clock may be set, and a sleep does not notice.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
+/// What a timer is for; there is one of each.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Alarm {
+    pub(crate) id: InstanceId,
+    pub(crate) what: Wakes,
+}
+
+/// What of an instance is due when its time has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wakes {
+    /// Its first turn.
+    Turn,
+    /// A task.
+    Task(TaskId),
+    /// The end of all time that a task may take.
+    Deadline(TaskId),
+}
+
 /// Things by the time at which they are due.
 pub(crate) struct Timers<T> {
     due: Mutex<Due<T>>,
-    sooner: Notify,
+    changed: Notify,
 }
 
 struct Due<T> {
-    by_time: BTreeMap<(Timestamp, u64), T>,
+    by_time: BTreeMap<(Timestamp, u64), (Alarm, T)>,
+    by_alarm: BTreeMap<Alarm, (Timestamp, u64)>,
     count: u64,
+}
+
+impl<T> Due<T> {
+    fn remove(&mut self, alarm: &Alarm) {
+        if let Some(key) = self.by_alarm.remove(alarm) {
+            self.by_time.remove(&key);
+        }
+    }
+}
+
+/// What there is to do for whoever runs the timers.
+enum Next {
+    Fired,
+    Sleep(Duration),
+    Nothing,
 }
 
 impl<T> Timers<T> {
     pub(crate) fn new() -> Self {
         let due = Due {
             by_time: BTreeMap::new(),
+            by_alarm: BTreeMap::new(),
             count: 0,
         };
         Self {
             due: Mutex::new(due),
-            sooner: Notify::new(),
+            changed: Notify::new(),
         }
     }
 
-    pub(crate) fn add(&self, at: Timestamp, what: T) {
+    /// Sets an alarm, in place of the one that was set for the same before.
+    pub(crate) fn set(&self, at: Timestamp, alarm: Alarm, what: T) {
         let mut due = self.lock();
+        due.remove(&alarm);
         due.count += 1;
         let key = (at, due.count);
-        due.by_time.insert(key, what);
+        due.by_alarm.insert(alarm.clone(), key);
+        due.by_time.insert(key, (alarm, what));
         let first = due
             .by_time
             .first_key_value()
             .is_some_and(|(first, _)| *first == key);
         drop(due);
         if first {
-            self.sooner.notify_one();
+            self.changed.notify_one();
         }
     }
 
-    /// Hands out what is due, as it becomes due, for ever.
-    pub(crate) async fn run(&self, now: impl Fn() -> Timestamp, fire: impl Fn(T)) {
+    /// Forgets what was set for a task.
+    pub(crate) fn forget_task(&self, id: &InstanceId, task: TaskId) {
+        let mut due = self.lock();
+        for what in [Wakes::Task(task), Wakes::Deadline(task)] {
+            let id = id.clone();
+            due.remove(&Alarm { id, what });
+        }
+    }
+
+    /// Forgets all that was set for an instance.
+    pub(crate) fn forget(&self, id: &InstanceId) {
+        let first = Alarm {
+            id: id.clone(),
+            what: Wakes::Turn,
+        };
+        let mut due = self.lock();
+        let from = (Bound::Included(&first), Bound::Unbounded);
+        let alarms = due.by_alarm.range(from).map(|(alarm, _)| alarm);
+        let theirs: Vec<_> = alarms
+            .take_while(|alarm| alarm.id == *id)
+            .cloned()
+            .collect();
+        for alarm in &theirs {
+            due.remove(alarm);
+        }
+    }
+
+    /// When the next is due.
+    pub(crate) fn next_at(&self) -> Option<Timestamp> {
+        let due = self.lock();
+        due.by_time.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Looks again: the clock or what else there is to do has changed.
+    pub(crate) fn look_again(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Hands out what is due, as it becomes due, for ever. Where time is skipped it jumps as soon
+    /// as `idle` says that nothing else is left to do.
+    pub(crate) async fn run(&self, clock: &Clock, idle: impl Fn() -> bool, fire: impl Fn(T)) {
         loop {
-            let next = loop {
-                let mut due = self.lock();
-                let Some(entry) = due.by_time.first_entry() else {
-                    break None;
-                };
-                let at = entry.key().0;
-                if at > now() {
-                    break Some(at);
-                }
-                let what = entry.remove();
-                drop(due);
-                fire(what);
-            };
-            match next {
-                None => self.sooner.notified().await,
-                Some(at) => {
-                    // One more, so that the millisecond has passed when the sleep ends.
-                    let wait = Duration::from_millis(at.since(now()).saturating_add(1));
-                    tokio::select! {
-                        () = tokio::time::sleep(wait.min(SLEEP_MAX)) => {}
-                        () = self.sooner.notified() => {}
-                    }
-                }
+            match self.next(clock, &idle, &fire) {
+                Next::Fired => {}
+                Next::Nothing => self.changed.notified().await,
+                Next::Sleep(wait) => tokio::select! {
+                    () = tokio::time::sleep(wait.min(SLEEP_MAX)) => {}
+                    () = self.changed.notified() => {}
+                },
             }
+        }
+    }
+
+    /// Fires under the lock, so that nobody finds neither the timer nor what it has begun.
+    fn next(&self, clock: &Clock, idle: impl Fn() -> bool, fire: impl Fn(T)) -> Next {
+        let mut due = self.lock();
+        let Some((&(at, number), _)) = due.by_time.first_key_value() else {
+            return Next::Nothing;
+        };
+        if at > clock.now() {
+            if !(clock.skips() && idle()) {
+                // One more, so that the millisecond has passed when the sleep ends.
+                let wait = at.since(clock.now()).saturating_add(1);
+                return Next::Sleep(Duration::from_millis(wait));
+            }
+            clock.skip_to(at);
+        }
+        match due.by_time.remove(&(at, number)) {
+            Some((alarm, what)) => {
+                due.by_alarm.remove(&alarm);
+                fire(what);
+                Next::Fired
+            }
+            None => Next::Nothing,
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Due<T>> {
         self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(id: &str, task: u32) -> Alarm {
+        Alarm {
+            id: id.parse().unwrap(),
+            what: Wakes::Task(TaskId(task)),
+        }
+    }
+
+    fn fired(timers: &Timers<u32>, clock: &Clock) -> Vec<u32> {
+        let fired = std::cell::RefCell::new(Vec::new());
+        let fire = |what| fired.borrow_mut().push(what);
+        while let Next::Fired = timers.next(clock, || true, fire) {}
+        fired.into_inner()
+    }
+
+    #[test]
+    fn only_what_is_due_fires_and_what_is_forgotten_does_not() {
+        let (timers, clock) = (Timers::new(), Clock::still(Timestamp(100)));
+        for (at, alarm, what) in [
+            (50, task("a", 1), 1),
+            (100, task("a", 2), 2),
+            (101, task("a", 3), 3),
+            (60, task("b", 1), 4),
+            (70, task("b", 1), 5),
+            (10, task("c", 1), 6),
+        ] {
+            timers.set(Timestamp(at), alarm, what);
+        }
+        timers.forget(&"c".parse().unwrap());
+        assert_eq!(fired(&timers, &clock), [1, 5, 2]);
+        timers.forget_task(&"a".parse().unwrap(), TaskId(3));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(fired(&timers, &clock), [0; 0]);
+    }
+
+    #[test]
+    fn skipped_time_jumps_from_timer_to_timer() {
+        let (timers, clock) = (Timers::new(), Clock::still(Timestamp(0)));
+        timers.set(Timestamp(86_400_000), task("a", 1), 1);
+        timers.set(Timestamp(172_800_000), task("a", 2), 2);
+        assert_eq!(fired(&timers, &clock), [0; 0]);
+        clock.set_skips(true);
+        assert!(matches!(
+            timers.next(&clock, || false, |_| ()),
+            Next::Sleep(_)
+        ));
+        assert_eq!(fired(&timers, &clock), [1, 2]);
+        assert_eq!(clock.now(), Timestamp(172_800_000));
     }
 }

@@ -4,22 +4,24 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use wfhost_core::decide::{self, Refused, TurnFence};
-use wfhost_core::record::{StallReason, Started, Step, Turn};
+use wfhost_core::record::{Rerun, StallReason, Started, Step, Turn};
 use wfhost_core::state::{Session, SessionEnd};
 use wfhost_core::{Delivered, Digest, Failure, Instance, Name, Position, Role, Timestamp, kind};
-use wfhost_sandbox::{Birth, Guest, Module, TurnEnd, Unusable};
+use wfhost_sandbox::{Birth, Guest, Module, Origin, TurnEnd, Unusable};
 use wfhost_store::SubmitError;
 
 use super::reserve::{CONFLICTS_MAX, Claim};
 use super::slot::{Slot, Warm};
-use super::{Engine, Job, now};
+use super::{Engine, Job};
 use crate::error::Error;
 use crate::replay::Replay;
+use crate::start::Reuse;
 
 /// A start that waits for a worker.
 pub(crate) struct Begun {
     pub(super) slot: Arc<Slot>,
     started: Started,
+    reuse: Reuse,
     told: oneshot::Sender<Result<Position, Error>>,
 }
 
@@ -28,6 +30,8 @@ struct Standing {
     fence: TurnFence,
     delivered: Delivered,
     module: Digest,
+    /// Which record began its generation.
+    generation_from: u64,
 }
 
 impl Engine {
@@ -36,12 +40,14 @@ impl Engine {
     pub(crate) fn start(
         self: &Arc<Self>,
         started: Started,
+        reuse: Reuse,
     ) -> oneshot::Receiver<Result<Position, Error>> {
         let (told, result) = oneshot::channel();
-        let slot = self.slot(&started.id);
+        let slot = self.fresh_slot(&started.id);
         self.push(Job::Begin(Box::new(Begun {
             slot,
             started,
+            reuse,
             told,
         })));
         result
@@ -53,10 +59,11 @@ impl Engine {
         let Begun {
             slot,
             started,
+            reuse,
             told,
         } = begun;
         let mut held = super::lock(&slot.guest);
-        let (result, next) = match self.try_begin(&slot, started, &mut held) {
+        let (result, next) = match self.try_begin(&slot, started, reuse, &mut held) {
             Ok((position, stall)) => (Ok(position), Some(stall)),
             Err(error) => (Err(error), None),
         };
@@ -89,17 +96,24 @@ impl Engine {
         self: &Arc<Self>,
         slot: &Arc<Slot>,
         started: Started,
+        reuse: Reuse,
         held: &mut Option<Warm>,
     ) -> Result<(Position, Option<StallReason>), Error> {
+        let later = started.begins_at.is_some_and(|at| at > self.now());
         let (guest, end) = self.first_turn(&started)?;
         let position = self
             .store
-            .start(started)
-            .map_err(|error| Error::from((slot.id.clone(), error)))?;
+            .start(started, |before| Ok(reuse.on(before)))
+            .map_err(|error| Error::from((slot.id.clone(), error)))?
+            .submitted;
         slot.set_driven();
         // The turns that are due from here on are this job's.
         slot.queue_turn();
         self.follow(slot, &position.records);
+        if later {
+            // That was for its input only.
+            return Ok((position.position, None));
+        }
         match end {
             TurnEnd::Taken { turn, state } => {
                 let fence = self.store.look(&slot.id, TurnFence::of)?;
@@ -139,8 +153,8 @@ impl Engine {
                 Err(Stop::Failed(error)) => return self.note(Err(SubmitError::Store(error))),
             }
             // What came in before the slot was free again queued nothing.
-            let due = self.store.look(&slot.id, Instance::turn_is_due);
-            if !matches!(due, Ok(Some(true))) || !slot.queue_turn() {
+            let due = self.standing(slot);
+            if !matches!(due, Ok(Some(_))) || !slot.queue_turn() {
                 return;
             }
         }
@@ -154,14 +168,14 @@ impl Engine {
         let mut conflicts = 0;
         let mut reservation = None;
         let mut taken = 0;
-        while let Some(standing) = self.store.look(&slot.id, Standing::of)?.flatten() {
+        while let Some(standing) = self.standing(slot)? {
             let warm = held.take().filter(|warm| warm.fence == standing.fence);
             let mut guest = match warm {
                 Some(warm) => warm.guest,
                 None => self.bring_up(slot, &standing)?,
             };
             taken += 1;
-            let at = decide::turn_time(standing.delivered.not_before, now());
+            let at = decide::turn_time(standing.delivered.not_before, self.now());
             let claim = match guest.turn(at, &standing.delivered.inputs, self.session(at)) {
                 TurnEnd::Taken { turn, state } => {
                     let submitted = if self
@@ -176,7 +190,7 @@ impl Engine {
                         Ok(()) => None,
                         Err(Refused::Conflict) => Some(Claim::of(&state)),
                         // Somebody else moved the instance on; look again.
-                        Err(Refused::Stale | Refused::Ended) => continue,
+                        Err(Refused::Stale | Refused::Ended | Refused::Repeated(_)) => continue,
                     }
                 }
                 TurnEnd::StateChanged(state) => Some(Claim::of(&state)),
@@ -196,6 +210,12 @@ impl Engine {
             }
         }
         Ok(Rest::Idle)
+    }
+
+    fn standing(&self, slot: &Slot) -> Result<Option<Standing>, wfhost_store::Error> {
+        let now = self.now();
+        let standing = self.store.look(&slot.id, |it| Standing::of(it, now))?;
+        Ok(standing.flatten())
     }
 
     fn submit_turn(
@@ -224,7 +244,7 @@ impl Engine {
                     turns: fence.turns + 1,
                     ..fence
                 };
-                if waits && slot.keep(held, Warm { guest, fence }) {
+                if waits && self.guests_warm_max > 0 && slot.keep(held, Warm { guest, fence }) {
                     self.warmed(slot);
                 }
                 Ok(())
@@ -267,7 +287,9 @@ impl Engine {
         let mut replay = Replay::new(self, Some(module), standing.fence.generation);
         let walked = self
             .store
-            .for_each_record(&slot.id, 0, |_, record| replay.next(&record));
+            .for_each_record(&slot.id, standing.generation_from, |_, record| {
+                replay.next(&record)
+            });
         match walked {
             Ok(_) => replay
                 .guest
@@ -314,11 +336,13 @@ impl From<wfhost_store::Error> for Stop {
 }
 
 impl Standing {
-    fn of(instance: &Instance) -> Option<Self> {
-        instance.turn_is_due().then(|| Self {
+    fn of(instance: &Instance, now: Timestamp) -> Option<Self> {
+        let due = instance.turn_due_at().is_some_and(|at| at <= now);
+        due.then(|| Self {
             fence: TurnFence::of(instance),
             delivered: instance.deliver(),
             module: instance.module(),
+            generation_from: instance.generation_from(),
         })
     }
 }
@@ -333,6 +357,17 @@ fn birth(started: &Started) -> Birth {
         generation: started.generation,
         seed: started.seed,
         input: started.input.clone(),
+        origins: started.reruns.iter().map(origin).collect(),
+    }
+}
+
+fn origin(rerun: &Rerun) -> Origin {
+    Origin {
+        id: rerun.id.clone(),
+        run: rerun.run,
+        parent: rerun.parent.as_ref().map(ToString::to_string),
+        seed: rerun.seed,
+        turns: rerun.turns,
     }
 }
 

@@ -20,6 +20,7 @@ pub(super) fn module(label: &str, workflow: &str) -> NewModule {
             contract: "0.1.0".into(),
             imports: vec![],
             contained: true,
+            deployed_with: vec![],
             workflows: vec![Definition {
                 name: workflow.parse().unwrap(),
                 description: String::new(),

@@ -8,7 +8,7 @@ use super::*;
 /// A store with the keys `a`, `b`, `c` and an instance `i`.
 fn abc() -> Store {
     let store = memory();
-    store.start(started("i")).unwrap();
+    start(&store, started("i")).unwrap();
     for key in ["a", "b", "c"] {
         outside(&store, set(key, "1"));
     }
@@ -44,7 +44,7 @@ fn conflicts(gathers: usize, reads: impl Fn(Position) -> ReadSet, write: StateWr
     outside(&store, write);
     for round in 0..gathers {
         gather(&store);
-        store.start(started(&format!("unrelated{round}"))).unwrap();
+        start(&store, started(&format!("unrelated{round}"))).unwrap();
     }
     drop(snapshot);
     let before = all_records(&store).len();
@@ -345,7 +345,7 @@ fn readers_meet_no_gap_while_others_write_and_gather() {
         ..options()
     })
     .unwrap();
-    store.start(started("i")).unwrap();
+    start(&store, started("i")).unwrap();
     let first = ["a", "b", "c"].map(|key| set(key, "0"));
     store.write_state(first.into(), Timestamp(1)).unwrap();
     std::thread::scope(|scope| {

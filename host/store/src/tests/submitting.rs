@@ -25,16 +25,16 @@ fn many_threads_get_dense_positions_and_each_instance_its_own_order() {
         },
     )
     .unwrap();
-    let start = Barrier::new(8);
+    let barrier = Barrier::new(8);
     let positions = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for thread in 0..8 {
-            let (store, start, positions) = (&store, &start, &positions);
+            let (store, barrier, positions) = (&store, &barrier, &positions);
             scope.spawn(move || {
-                start.wait();
+                barrier.wait();
                 for round in 0..60 {
                     let id = id(&format!("i{}", (thread + round) % 8));
-                    let taken = match store.start(started(id.as_str())) {
+                    let taken = match start(store, started(id.as_str())) {
                         Err(SubmitError::InUse { .. }) => {
                             submit(store, &id, event("Approval", json(&round.to_string())))
                         }
@@ -61,8 +61,8 @@ fn many_threads_get_dense_positions_and_each_instance_its_own_order() {
 #[test]
 fn an_id_in_use_is_refused_live_ended_and_gathered() {
     let store = memory();
-    store.start(started("a")).unwrap();
-    let status = |store: &Store| match store.start(started("a")) {
+    start(&store, started("a")).unwrap();
+    let status = |store: &Store| match start(store, started("a")) {
         Err(SubmitError::InUse { status }) => status,
         other => panic!("{other:?}"),
     };
@@ -77,7 +77,7 @@ fn an_id_in_use_is_refused_live_ended_and_gathered() {
 #[test]
 fn what_is_refused_changes_nothing() {
     let store = memory();
-    store.start(started("a")).unwrap();
+    start(&store, started("a")).unwrap();
     let nobody = submit(&store, &id("b"), event("Approval", json("1")));
     assert!(matches!(nobody, Err(SubmitError::NoSuchInstance(_))));
     assert_eq!(store.look(&id("b"), |_| ()).unwrap(), None);
@@ -94,7 +94,7 @@ fn what_is_refused_changes_nothing() {
         ..started("c")
     };
     assert!(matches!(
-        store.start(later),
+        start(&store, later),
         Err(SubmitError::Impossible(_))
     ));
     assert_eq!(store.submitted(), Position(1));
@@ -104,7 +104,7 @@ fn what_is_refused_changes_nothing() {
 #[test]
 fn several_records_stand_together() {
     let store = memory();
-    store.start(started("a")).unwrap();
+    start(&store, started("a")).unwrap();
     let step = Step::ContinuedAsNew {
         input: json("2"),
         current_module: false,
@@ -132,7 +132,7 @@ fn several_records_stand_together() {
         gather(&store);
         store.inner.ledger().evict(0);
     }
-    assert_eq!(store.list().unwrap()[0].number, 1);
+    assert_eq!(list(&store).unwrap()[0].number, 1);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_commit_takes_all_that_was_submitted_with_one_sync() {
         note.store(position.unwrap().0, Ordering::SeqCst);
     }));
     for number in 0..50 {
-        store.start(started(&format!("i{number}"))).unwrap();
+        start(&store, started(&format!("i{number}"))).unwrap();
     }
     assert_eq!(store.durable(), Position(0));
     let before = store.counts();
@@ -168,7 +168,7 @@ fn at_the_bound_of_undurable_bytes_submitting_waits_for_a_commit() {
     })
     .unwrap();
     for number in 0..100 {
-        store.start(started(&format!("i{number}"))).unwrap();
+        start(&store, started(&format!("i{number}"))).unwrap();
         let undurable = store.inner.ledger().undurable_bytes;
         assert!(undurable < 1300, "{undurable}");
     }
@@ -180,17 +180,17 @@ fn a_closed_store_takes_nothing_and_has_lost_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.redb");
     let store = Store::open(&path, options()).unwrap();
-    let submitted = store.start(started("a")).unwrap();
+    let submitted = start(&store, started("a")).unwrap();
     store.close().unwrap();
     store.close().unwrap();
     store.wait_durable(submitted.position).unwrap();
     assert!(matches!(
-        store.start(started("b")),
+        start(&store, started("b")),
         Err(SubmitError::Store(Error::Closed { .. }))
     ));
-    assert!(matches!(store.list(), Err(Error::Closed { .. })));
+    assert!(matches!(list(&store), Err(Error::Closed { .. })));
     let store = Store::open_existing(&path, options()).unwrap();
-    assert_eq!(store.list().unwrap().len(), 1);
+    assert_eq!(list(&store).unwrap().len(), 1);
     drop(store);
     let store = Store::open_existing(&path, options()).unwrap();
     assert_eq!(store.counts().log_bytes, 0, "closing gathers");
@@ -199,7 +199,7 @@ fn a_closed_store_takes_nothing_and_has_lost_nothing() {
 #[test]
 fn a_panic_of_a_callers_closure_harms_nobody_else() {
     let store = memory();
-    store.start(started("a")).unwrap();
+    start(&store, started("a")).unwrap();
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         store.submit(&id("a"), &ReadSet::default(), |_| {
             panic!("the caller's own")

@@ -119,7 +119,7 @@ pub struct Stock {
 }
 
 /// An amount of money, written without decimals where it has none: `15000`, `99.5`.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Deserialize)]
 #[serde(transparent)]
 pub struct Money(pub f64);
 

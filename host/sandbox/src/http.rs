@@ -1,0 +1,156 @@
+//! HTTP requests of activities: `wasi:http`, and of `wasi:io` what it builds on.
+//!
+//! The rest of WASI stays what it is for everybody: there is no file, no socket, no environment.
+//! Each request goes through [`Hooks::send_request`], which asks the list of allowed hosts.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use wasmtime::Result;
+use wasmtime::component::{HasData, Linker, ResourceTable};
+use wasmtime_wasi::p2::bindings::io;
+use wasmtime_wasi_http::p2::bindings::{LinkOptions, http};
+use wasmtime_wasi_http::{
+    Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
+};
+use wfhost_core::record::LogLevel;
+
+use crate::allowed_host::AllowedHost;
+use crate::guest_log::SharedLog;
+use crate::http_body::Budget;
+use crate::http_request::{Answer, Way};
+use crate::http_target::{Reach, Target};
+use crate::inside::Inside;
+use crate::limits::Limits;
+use crate::wasi::interface;
+
+/// What an attempt that may make HTTP requests needs for them.
+pub(crate) struct Http {
+    /// What the guest's handles stand for.
+    pub(crate) table: ResourceTable,
+    pub(crate) log: SharedLog,
+    context: WasiHttpCtx,
+    hooks: Hooks,
+}
+
+/// What decides on each request.
+struct Hooks {
+    allowed: Arc<[AllowedHost]>,
+    log: SharedLog,
+    budget: Budget,
+    connections: Arc<Semaphore>,
+}
+
+impl Http {
+    /// Most handles of one guest at a time.
+    const HANDLES_MAX: usize = 10_000;
+
+    pub(crate) fn new(limits: &Limits, allowed: Arc<[AllowedHost]>) -> Self {
+        let log = SharedLog::new(limits.log_bytes_max);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(Self::HANDLES_MAX);
+        Self {
+            table,
+            context: WasiHttpCtx::new(),
+            hooks: Hooks {
+                allowed,
+                budget: Budget::new(limits.http_body_bytes_max, log.clone()),
+                log: log.clone(),
+                connections: Arc::new(Semaphore::new(limits.http_connections_max)),
+            },
+            log,
+        }
+    }
+}
+
+/// Whether this is an import of `wasi:http` that activities may have.
+pub(crate) fn offers(import: &str) -> bool {
+    matches!(
+        interface(import),
+        Some("http/types" | "http/outgoing-handler")
+    )
+}
+
+/// Whether this import is linked by [`link`] to the module that imports HTTP.
+pub(crate) fn links(import: &str) -> bool {
+    offers(import) || interface(import).is_some_and(|it| it.starts_with("io/"))
+}
+
+/// Links `wasi:http`, and `wasi:io` that can really wait.
+pub(crate) fn link(linker: &mut Linker<Inside>) -> Result<()> {
+    struct Handles;
+    impl HasData for Handles {
+        type Data<'a> = &'a mut ResourceTable;
+    }
+    let table: fn(&mut Inside) -> &mut ResourceTable = |inside| &mut inside.http().table;
+    let view: fn(&mut Inside) -> WasiHttpCtxView<'_> = |inside| {
+        let Http {
+            table,
+            context,
+            hooks,
+            ..
+        } = inside.http();
+        WasiHttpCtxView {
+            ctx: context,
+            table,
+            hooks,
+        }
+    };
+    io::error::add_to_linker::<_, Handles>(linker, table)?;
+    io::poll::add_to_linker::<_, Handles>(linker, table)?;
+    io::streams::add_to_linker::<_, Handles>(linker, table)?;
+    http::outgoing_handler::add_to_linker::<_, WasiHttp>(linker, view)?;
+    http::types::add_to_linker::<_, WasiHttp>(linker, &(&LinkOptions::default()).into(), view)
+}
+
+impl Inside {
+    /// What HTTP requests need.
+    pub(crate) fn http(&mut self) -> &mut Http {
+        self.http
+            .as_mut()
+            .expect("only an attempt that has it is linked to what asks for it")
+    }
+}
+
+impl WasiHttpHooks for Hooks {
+    fn send_request(
+        &mut self,
+        request: ::http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Result<Answer, Error>> + Send> {
+        let Some(target) = Target::of(request.uri()) else {
+            return Box::new(async { Err(Error::HttpRequestUriInvalid) });
+        };
+        let Some(reach) = self.allows(&target) else {
+            return Box::new(async { Err(Error::HttpRequestDenied) });
+        };
+        let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
+            return Box::new(async { Err(Error::ConnectionLimitReached) });
+        };
+        let way = Way {
+            target,
+            reach,
+            options: options.unwrap_or_default(),
+            budget: self.budget.clone(),
+            log: self.log.clone(),
+            permit,
+        };
+        Box::new(way.send(request))
+    }
+}
+
+impl Hooks {
+    fn allows(&self, target: &Target) -> Option<Reach> {
+        let reach = self.allowed.iter().find_map(|it| it.allows(target));
+        if reach.is_none() {
+            let message = format!(
+                "HTTP request to {target} refused: the host is not allowed; \
+                 start the host with --allow-host {}",
+                AllowedHost::of(target)
+            );
+            self.log.with(|log| log.write(LogLevel::Warn, message));
+        }
+        reach
+    }
+}

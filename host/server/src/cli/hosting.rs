@@ -1,0 +1,90 @@
+//! How a command hosts: what activities may do, and how time passes.
+
+use std::time::Duration;
+
+use clap::{Args, value_parser};
+use wfhost_core::Name;
+use wfhost_sandbox::AllowedHost;
+
+use super::{args, say};
+use crate::engine::{Bounds, Clock};
+use crate::host::Options;
+
+/// For every command that drives instances.
+#[derive(Args, Clone)]
+pub(super) struct Hosting {
+    /// Let activities send HTTP requests there, [scheme://]host[:port]; may be repeated
+    #[arg(long, value_name = "PATTERN", help_heading = "Hosting")]
+    allow_host: Vec<AllowedHost>,
+    /// Do not wait for timers: days of a workflow pass in milliseconds. The history then has times
+    /// that are still to come
+    #[arg(long, help_heading = "Hosting")]
+    skip_time: bool,
+    /// Attempts of activities that run at once; the others wait [default: 256]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..), help_heading = "Hosting")]
+    running_max: Option<u16>,
+    /// The same, of one instance
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..), help_heading = "Hosting")]
+    running_max_per_instance: Option<u16>,
+    /// The same, of one activity; may be repeated
+    #[arg(long, value_name = "NAME=N", value_parser = args::bound, help_heading = "Hosting")]
+    running_max_of: Vec<(Name, usize)>,
+}
+
+impl Hosting {
+    /// The options of the host, and what time it is there.
+    pub(super) fn options(&self) -> (Options, Skipping) {
+        let clock = Clock::wall();
+        clock.set_skips(self.skip_time);
+        let Bounds {
+            running_max,
+            running_per_instance_max,
+            ..
+        } = Bounds::default();
+        let of_instance = self.running_max_per_instance.map(usize::from);
+        let options = Options {
+            allowed_hosts: self.allow_host.clone(),
+            bounds: Bounds {
+                running_max: self.running_max.map_or(running_max, usize::from),
+                running_per_instance_max: of_instance.unwrap_or(running_per_instance_max),
+                running_by_name_max: self.running_max_of.iter().cloned().collect(),
+            },
+            clock: clock.clone(),
+            ..Options::default()
+        };
+        (options, Skipping { clock })
+    }
+}
+
+/// The time on a host, beside the time outside.
+pub(super) struct Skipping {
+    clock: Clock,
+}
+
+impl Skipping {
+    /// Says how much time was skipped, if any was.
+    pub(super) fn say(&self) {
+        let ahead_ms = self.clock.now().since(args::now());
+        if ahead_ms > 0 {
+            // To the second: nobody cares for the milliseconds of days.
+            let seconds = ahead_ms.saturating_add(500) / 1_000;
+            let shown = humantime::format_duration(Duration::from_secs(seconds.max(1)));
+            say(format_args!(
+                "time was skipped by {shown}; it is {} for the workflow",
+                self.clock.now()
+            ));
+        }
+    }
+}
+
+/// A host that writes down what it is told and runs no activity: whoever drives the instances may
+/// allow them more.
+pub(super) fn at_rest() -> Options {
+    Options {
+        bounds: Bounds {
+            running_max: 0,
+            ..Bounds::default()
+        },
+        ..Options::default()
+    }
+}

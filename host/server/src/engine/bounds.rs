@@ -1,0 +1,154 @@
+//! How many attempts run at once, and who waits for their turn.
+//!
+//! What waits is kept by instance and activity, so that finding the next takes as many looks as
+//! there are such pairs, not as there are attempts.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use wfhost_core::{InstanceId, Name};
+
+/// How many attempts may run at once. Those over it wait, first come, first served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bounds {
+    /// In the whole host. Each that reaches the outside holds a thread.
+    pub running_max: usize,
+    /// Of one instance.
+    pub running_per_instance_max: usize,
+    /// Of one activity, by its name.
+    pub running_by_name_max: BTreeMap<Name, usize>,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            running_max: 256,
+            running_per_instance_max: usize::MAX,
+            running_by_name_max: BTreeMap::new(),
+        }
+    }
+}
+
+/// Attempts by who and what they are.
+type Group = (InstanceId, Name);
+
+/// Lets attempts in, up to the bounds.
+pub(crate) struct Doorway<T> {
+    bounds: Bounds,
+    inner: Mutex<Inner<T>>,
+}
+
+struct Inner<T> {
+    running: usize,
+    by_instance: HashMap<InstanceId, usize>,
+    by_name: HashMap<Name, usize>,
+    /// What waits, each with its place in the line.
+    waiting: BTreeMap<Group, VecDeque<(u64, T)>>,
+    places: u64,
+}
+
+impl<T> Doorway<T> {
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            inner: Mutex::new(Inner {
+                running: 0,
+                by_instance: HashMap::new(),
+                by_name: HashMap::new(),
+                waiting: BTreeMap::new(),
+                places: 0,
+            }),
+        }
+    }
+
+    /// True if it may run now; else `what` waits, and comes out of [`Doorway::leave`].
+    pub(crate) fn enter(&self, id: &InstanceId, name: &Name, what: impl FnOnce() -> T) -> bool {
+        let mut inner = self.lock();
+        if self.is_free(&inner, id, name) {
+            inner.count(id, name);
+            return true;
+        }
+        inner.places += 1;
+        let place = inner.places;
+        let group = (id.clone(), name.clone());
+        let waiting = inner.waiting.entry(group).or_default();
+        waiting.push_back((place, what()));
+        false
+    }
+
+    /// One that ran does so no more. Hands out what may be tried now: it enters again.
+    pub(crate) fn leave(&self, id: &InstanceId, name: &Name) -> Option<T> {
+        let mut inner = self.lock();
+        inner.running -= 1;
+        uncount(&mut inner.by_instance, id);
+        uncount(&mut inner.by_name, name);
+        let groups = inner.waiting.iter();
+        let free = groups.filter(|((id, name), _)| self.is_free(&inner, id, name));
+        let first = free.filter_map(|(group, line)| Some((line.front()?.0, group)));
+        let group = first.min_by_key(|(place, _)| *place)?.1.clone();
+        let line = inner.waiting.get_mut(&group)?;
+        let (_, what) = line.pop_front()?;
+        if line.is_empty() {
+            inner.waiting.remove(&group);
+        }
+        Some(what)
+    }
+
+    fn is_free(&self, inner: &Inner<T>, id: &InstanceId, name: &Name) -> bool {
+        let of_name = self.bounds.running_by_name_max.get(name);
+        inner.running < self.bounds.running_max
+            && inner.by_instance.get(id).copied().unwrap_or(0)
+                < self.bounds.running_per_instance_max
+            && of_name.is_none_or(|max| inner.by_name.get(name).copied().unwrap_or(0) < *max)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner<T>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Inner<T> {
+    fn count(&mut self, id: &InstanceId, name: &Name) {
+        self.running += 1;
+        *self.by_instance.entry(id.clone()).or_default() += 1;
+        *self.by_name.entry(name.clone()).or_default() += 1;
+    }
+}
+
+fn uncount<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_bound_holds_and_who_waits_comes_in_the_order_of_the_line() {
+        let [pay, ship]: [Name; 2] = ["Pay", "Ship"].map(|it| it.parse().unwrap());
+        let [a, b]: [InstanceId; 2] = ["a", "b"].map(|it| it.parse().unwrap());
+        let door = Doorway::new(Bounds {
+            running_max: 3,
+            running_per_instance_max: 2,
+            running_by_name_max: [(pay.clone(), 1)].into(),
+        });
+        assert!(door.enter(&a, &pay, || 1));
+        assert!(!door.enter(&b, &pay, || 2), "one payment at a time");
+        assert!(door.enter(&a, &ship, || 3));
+        assert!(!door.enter(&a, &ship, || 4), "two of one instance");
+        assert!(door.enter(&b, &ship, || 5));
+        assert!(!door.enter(&b, &ship, || 6), "three in all");
+        assert_eq!(door.leave(&a, &ship), Some(4));
+        assert!(door.enter(&a, &ship, || 4));
+        assert_eq!(door.leave(&a, &pay), Some(2));
+        assert!(door.enter(&b, &pay, || 2));
+        assert_eq!(door.leave(&b, &pay), Some(6));
+        assert!(door.enter(&b, &ship, || 6));
+        assert_eq!(door.leave(&b, &ship), None);
+    }
+}
