@@ -191,7 +191,10 @@ impl World {
             limit: 1_000,
             ..Query::default()
         };
-        for row in host.find(&query).await.unwrap().rows {
+        let mut rows = host.find(&query).await.unwrap().rows;
+        // Which of two instances starts first is not what is compared.
+        rows.sort_by(|one, other| one.id.cmp(&other.id));
+        for row in rows {
             told += &history(&host, &row.id).await;
         }
         let replayed = replays(&host).await;

@@ -40,11 +40,11 @@ async fn of_two_who_want_the_last_cars_one_gets_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_who_want_one_key_all_get_their_turn() {
-    const BUYERS: usize = 100;
+    const BUYERS: usize = 1_000;
     let host = host(&["steps"]).await;
     let write = StateWrite {
         key: "seats".into(),
-        value: Some(payload("60")),
+        value: Some(payload("600")),
         expires_at: None,
     };
     host.write_state(vec![write.into()]).await.unwrap();
@@ -67,7 +67,7 @@ async fn many_who_want_one_key_all_get_their_turn() {
             other => panic!("{id} is {}", other.as_str()),
         }
     }
-    assert_eq!(sold, 60);
+    assert_eq!(sold, 600);
     assert_eq!(
         host.state("seats").await.unwrap().unwrap().value.as_str(),
         "0"

@@ -3,13 +3,18 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod bad_input;
+mod bounds;
 mod commands;
 mod contention;
 mod effectful;
 mod guests;
+mod http;
+mod keeping;
 mod kill;
+mod new;
 mod order;
 mod replays;
+mod scale;
 mod semantics;
 mod support;
 mod wasi;

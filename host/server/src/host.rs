@@ -10,7 +10,7 @@ use wfhost_sandbox::{AllowedHost, Limits, OutsideCall, Sandbox};
 use wfhost_store::{Moved, NewModule, Store};
 
 use crate::checked::{Checked, offered_once, prepare};
-use crate::engine::{Bounds, Clock, Engine, Observed, Running, Script, Setup};
+use crate::engine::{Bounds, Clock, Engine, Modules, Observed, Running, Script, Setup};
 use crate::error::Error;
 use crate::tidy::{self, Retention};
 
@@ -87,6 +87,27 @@ pub struct Settled {
     pub instance: Instance,
 }
 
+/// What one host after another may use, so that each module is compiled once.
+#[doc(hidden)]
+#[derive(Clone)]
+pub struct Compiler {
+    sandbox: Sandbox,
+    modules: Modules,
+}
+
+impl Compiler {
+    /// For hosts with these limits.
+    ///
+    /// # Errors
+    /// If this machine cannot run guests.
+    pub fn new(options: &Options) -> Result<Self, Error> {
+        Ok(Self {
+            sandbox: sandbox(options)?,
+            modules: Modules::default(),
+        })
+    }
+}
+
 /// A running host on one data file. Needs a tokio runtime around it.
 ///
 /// What it shows is durable. Dropping it stops its threads, but [`Host::close`] tells whether the
@@ -96,6 +117,7 @@ pub struct Host {
     running: Option<Running>,
     pub(crate) store: Arc<Store>,
     pub(crate) payload_bytes_max: usize,
+    pub(crate) retention: Retention,
     /// Lets what is kept too long go; stops with the host.
     tidying: Option<tokio::task::JoinHandle<()>>,
 }
@@ -156,12 +178,35 @@ impl Host {
         ))
     }
 
+    /// A host on data in memory that outlives it, for tests of crashes.
+    ///
+    /// # Errors
+    /// If another host has it, or this machine cannot run guests.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[doc(hidden)]
+    pub fn on_memory(
+        memory: &wfhost_store::Memory,
+        compiler: &Compiler,
+        options: Options,
+    ) -> Result<Self, Error> {
+        let store = Store::on_memory(memory, options.store.clone())?;
+        let Compiler { sandbox, modules } = compiler.clone();
+        Ok(Self::with_modules(store, sandbox, modules, options))
+    }
+
     fn on(store: Store, sandbox: Sandbox, options: Options) -> Self {
+        Self::with_modules(store, sandbox, Modules::default(), options)
+    }
+
+    fn with_modules(store: Store, sandbox: Sandbox, modules: Modules, options: Options) -> Self {
         let store = Arc::new(store);
         let payload_bytes_max = options.limits.payload_bytes_max;
         let tidying = tidy::start(&store, options.retention, options.clock.clone());
         let setup = Setup {
             guests_warm_max: options.guests_warm_max,
+            modules,
             clock: options.clock,
             bounds: options.bounds,
             script: options.script,
@@ -172,6 +217,7 @@ impl Host {
             running: Some(running),
             store,
             payload_bytes_max,
+            retention: options.retention,
             tidying: Some(tidying),
         }
     }
@@ -323,6 +369,9 @@ impl Drop for Host {
         self.stop_tidying();
         if let Some(running) = self.running.take() {
             running.stop();
+            // Not left to whoever lets the store go last: that may be its own writer, who calls
+            // back, and cannot wait for itself. Nobody is there to be told of a failure.
+            let _ = self.store.close();
         }
     }
 }

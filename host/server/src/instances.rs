@@ -6,7 +6,9 @@ use wfhost_core::decide::{self, Refused};
 use wfhost_core::record::{Asked, Event, Record, Started};
 use wfhost_core::rerun::{self, Fresh};
 use wfhost_core::state::Session;
-use wfhost_core::{Digest, Failure, Instance, InstanceId, Json, Name, Position, Role, Status};
+use wfhost_core::{
+    Digest, Failure, Instance, InstanceId, Json, Name, Position, Role, Status, Timestamp,
+};
 use wfhost_store::SubmitError;
 
 use crate::checked::{check_size, trial};
@@ -686,6 +688,12 @@ impl Host {
     pub async fn quiet(&self) -> Result<(), Error> {
         self.engine().quiet().await.map_err(|_| Error::Unknown)?;
         self.shown(()).await
+    }
+
+    /// When the next timer is due, if there is one.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<Timestamp> {
+        self.engine().next_timer()
     }
 
     /// Puts the host's clock forward; what is due then is done.

@@ -43,10 +43,10 @@ pub use engine::{Script, ScriptedCall};
 pub use entries::StateRequest;
 pub use error::Error;
 #[doc(hidden)]
-pub use host::Outside;
+pub use host::{Compiler, Outside};
 pub use host::{Deployment, Host, Options, Settled, Upload};
 pub use instances::{Children, RerunRequest};
-pub use narrate::{Narrator, Told};
+pub use narrate::{Narrator, Told, waits_for};
 pub use replay::Replayed;
 pub use start::{Reuse, StartRequest};
 pub use tidy::Retention;
@@ -55,4 +55,6 @@ pub use wfhost_core::{
     Digest, Failure, Instance, InstanceId, Json, ModuleInfo, Name, Role, RunId, Status, Timestamp,
 };
 pub use wfhost_sandbox::{AllowedHost, InvalidHost, Limits};
+#[doc(hidden)]
+pub use wfhost_store::Memory;
 pub use wfhost_store::{Page, Query, Summary};

@@ -4,6 +4,8 @@ use wfhost_core::record::Record;
 use wfhost_core::replay::{PastTurn, Playback};
 use wfhost_core::{BrokenHistory, Instance, Name, TaskState};
 
+use crate::cli::{instance, text};
+
 /// Follows one instance's history.
 #[derive(Default)]
 pub struct Narrator {
@@ -50,6 +52,12 @@ impl Narrator {
         self.playback.instance()
     }
 
+    /// The record as lines for people, as `wfhost history` prints them.
+    #[must_use]
+    pub fn lines(told: &Told, record: &Record) -> Vec<String> {
+        text::history(record, told)
+    }
+
     /// The record as JSON.
     #[must_use]
     pub fn view(told: &Told, record: &Record) -> serde_json::Value {
@@ -64,4 +72,11 @@ impl Narrator {
             Told::Other { activity } => crate::view::record(record, activity.as_ref()),
         }
     }
+}
+
+/// What an instance waits for, a line each, as `wfhost show` prints it.
+#[must_use]
+pub fn waits_for(instance: &Instance) -> Vec<String> {
+    let tasks = instance.tasks().iter();
+    tasks.map(|(id, task)| instance::task(*id, task)).collect()
 }

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::host::Upload;
 
 /// The target of a package that names none in `[package.metadata.wfhost] target = "…"`.
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -77,6 +78,35 @@ pub fn build(dir: &Path, quiet: bool) -> Result<PathBuf, Error> {
     artifact.ok_or_else(|| no_module(dir))
 }
 
+/// The module at `path`: a .wasm file as it is, or that of the Cargo package in a folder, [built]
+/// first.
+///
+/// # Errors
+/// As [`build`], and if the file cannot be read.
+///
+/// [built]: build
+pub fn upload(path: &Path, quiet: bool) -> Result<Upload, Error> {
+    let file = |path: &Path, source| Error::File {
+        path: path.to_owned(),
+        source,
+    };
+    let is_dir = std::fs::metadata(path)
+        .map_err(|source| file(path, source))?
+        .is_dir();
+    let module = if is_dir {
+        build(path, quiet)?
+    } else {
+        path.to_owned()
+    };
+    let bytes = std::fs::read(&module).map_err(|source| file(&module, source))?;
+    let label = module
+        .file_name()
+        .unwrap_or(module.as_os_str())
+        .to_string_lossy()
+        .into_owned();
+    Ok(Upload { label, bytes })
+}
+
 /// Asks Cargo what the folder holds.
 fn inspect(dir: &Path) -> Result<Package, Error> {
     let manifest = dir.join("Cargo.toml");
@@ -125,6 +155,15 @@ fn inspect(dir: &Path) -> Result<Package, Error> {
         folder: Path::new(&text(&metadata["target_directory"])).join("wfhost"),
         manifest,
     })
+}
+
+/// Whether Cargo can read the package in `dir` where it is: it cannot if there is a workspace
+/// around it that does not know it.
+pub(crate) fn is_whole(dir: &Path) -> Result<bool, Error> {
+    let mut cargo = cargo(dir);
+    cargo.args(["metadata", "--format-version", "1", "--no-deps"]);
+    let output = cargo.output().map_err(no_cargo)?;
+    Ok(output.status.success())
 }
 
 /// Adds the target's standard library, if it is missing and rustup can.

@@ -108,6 +108,17 @@ fn purge(store: &Store, mut query: Query) -> Result<Vec<InstanceId>, wfhost_stor
 }
 
 impl Host {
+    /// Lets go, now, of what has been kept long enough: ended instances by [`Retention`], values of
+    /// the state store that have expired. A host does so by itself once a minute.
+    ///
+    /// # Errors
+    /// If the data file failed.
+    pub async fn tidy(&self) -> Result<(), Error> {
+        let (store, retention) = (Arc::clone(&self.store), self.retention);
+        let now = self.engine().now();
+        blocking(move || Ok(tidy(&store, retention, now)?)).await
+    }
+
     /// Removes an ended instance: its history and its id are gone. Its children go with it if that
     /// is asked: all must have ended, or nothing is removed. When this returns, that is durable.
     /// Says who is gone.

@@ -252,7 +252,7 @@ impl Inner {
         let mut query = query.clone();
         let mut found = Vec::new();
         while found.len() <= limit {
-            let wanted = limit + 1 - found.len();
+            let wanted = (limit - found.len()).saturating_add(1);
             let walked = self.read(|transaction| {
                 let walk = Walk::begin(transaction, &query)?;
                 walk.take(&query, in_memory, wanted, &mut found)

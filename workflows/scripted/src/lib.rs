@@ -1,13 +1,13 @@
-//! A guest of the tests: one workflow that does what its input says, so that a test can say in one
+//! A guest of the tests: a workflow that does what its input says, so that a test can say in one
 //! place what happens inside and outside.
 
 mod activities;
 mod program;
 
 use activities::{add, echo, fails, flaky, spins};
-use program::script;
+use program::{generations, script};
 
 wfhost_sdk::export!(
-    workflows: [script],
+    workflows: [generations, script],
     activities: [add, echo, fails, flaky, spins],
 );

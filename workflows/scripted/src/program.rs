@@ -255,3 +255,20 @@ impl Run {
         Ok(call.await?)
     }
 }
+
+/// How many generations are to come.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Generations {
+    left: u64,
+}
+
+/// Continues as new so many times.
+#[workflow(name = "Generations")]
+pub(crate) async fn generations(ctx: Context, input: Generations) -> Result<()> {
+    ctx.activity::<u64>("Echo", &input.left).await?;
+    if input.left == 0 {
+        return Ok(());
+    }
+    let left = input.left - 1;
+    Err(ctx.continue_as_new(&Generations { left })?.into())
+}

@@ -66,7 +66,7 @@ fn who(instance: &Instance) -> Vec<String> {
 }
 
 /// What an instance waits for.
-pub(super) fn task(id: TaskId, task: &Task) -> String {
+pub(crate) fn task(id: TaskId, task: &Task) -> String {
     let again =
         |what: String, ready_at: Timestamp, failure: &Option<wfhost_core::Failure>| match failure {
             Some(failure) => format!(

@@ -4,10 +4,10 @@ use clap::Args;
 use serde_json::json;
 use wfhost_core::Role;
 
-use super::start::upload;
 use super::{Db, Exit, Failure, Target, close, instance, print, text};
 use crate::host::{Host, Upload};
 use crate::narrate::{Narrator, Told};
+use crate::package::upload;
 use crate::replay::Replayed;
 use crate::view;
 

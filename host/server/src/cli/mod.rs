@@ -6,15 +6,16 @@ mod build;
 mod find;
 mod follow;
 mod hosting;
-mod instance;
+pub(crate) mod instance;
 mod look;
+mod new;
 mod purge;
 mod query;
 mod rerun;
 mod run;
 mod start;
 mod state;
-mod text;
+pub(crate) mod text;
 mod wait;
 mod why;
 
@@ -96,6 +97,7 @@ enum Command {
     #[command(subcommand)]
     State(state::State),
     Modules(look::Modules),
+    New(new::New),
     Build(build::Build),
 }
 
@@ -121,6 +123,7 @@ impl Command {
             Self::Replay(replay) => replay.run().await,
             Self::State(state) => state.run().await,
             Self::Modules(modules) => modules.run().await,
+            Self::New(new) => new.run(),
             Self::Build(build) => build.run(),
         }
     }

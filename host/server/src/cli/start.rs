@@ -1,6 +1,6 @@
 //! `wfhost start`, and what it takes to start an instance.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,7 +11,8 @@ use wfhost_core::{Instance, InstanceId, Json, Name, Timestamp};
 use super::{Db, Exit, Failure, args, close, hosting, print, say, waiting};
 use crate::checked::Checked;
 use crate::error::Error;
-use crate::host::{Host, Options, Upload};
+use crate::host::{Host, Options};
+use crate::package::upload;
 use crate::start::{self, Reuse, StartRequest};
 
 /// Start an instance and leave it to others to drive
@@ -312,29 +313,6 @@ pub(super) async fn deploy(host: &Host, checked: Option<Checked>) -> Result<(), 
         host.deploy_checked(checked).await?;
     }
     Ok(())
-}
-
-/// A .wasm file as it is, or the module of a package, built first.
-pub(super) fn upload(path: &Path, quiet: bool) -> Result<Upload, Error> {
-    let file = |path: &Path, source| Error::File {
-        path: path.to_owned(),
-        source,
-    };
-    let is_dir = std::fs::metadata(path)
-        .map_err(|source| file(path, source))?
-        .is_dir();
-    let module = if is_dir {
-        crate::package::build(path, quiet)?
-    } else {
-        path.to_owned()
-    };
-    let bytes = std::fs::read(&module).map_err(|source| file(&module, source))?;
-    let label = module
-        .file_name()
-        .unwrap_or(module.as_os_str())
-        .to_string_lossy()
-        .into_owned();
-    Ok(Upload { label, bytes })
 }
 
 /// The workflows that modules offer.

@@ -64,7 +64,7 @@ fn attempt_line(attempt: &Attempt, name: &str) -> String {
 }
 
 /// One record of a history, with what belongs to it indented below.
-pub(super) fn history(record: &Record, told: &Told) -> Vec<String> {
+pub(crate) fn history(record: &Record, told: &Told) -> Vec<String> {
     if let Record::Copied(copied) = record {
         let mut lines = history(copied, told);
         if let Some(first) = lines.first_mut() {

@@ -91,7 +91,7 @@ pub(crate) struct Engine {
     pub(crate) sandbox: Sandbox,
     pub(crate) clock: Clock,
     script: Option<Script>,
-    modules: Mutex<HashMap<Digest, Arc<Mutex<Option<Module>>>>>,
+    modules: Modules,
     slots: Mutex<HashMap<InstanceId, Arc<Slot>>>,
     /// Slots that hold a guest, the longest first.
     warm: Mutex<VecDeque<Weak<Slot>>>,
@@ -115,6 +115,9 @@ pub(crate) struct Engine {
     stopping: AtomicBool,
     lost: AtomicBool,
 }
+
+/// Modules that are compiled, or being compiled, in one sandbox.
+pub(crate) type Modules = Arc<Mutex<HashMap<Digest, Arc<Mutex<Option<Module>>>>>>;
 
 type Observers = Arc<RwLock<Vec<mpsc::UnboundedSender<Observed>>>>;
 
@@ -179,9 +182,10 @@ impl Engine {
                     .map(drop),
             );
         }
-        self.drive(id)?;
+        // What it left behind comes first, as it would have before the host stopped.
         self.look_at_parent(id);
-        self.resume_children(id)
+        self.resume_children(id)?;
+        self.drive(id)
     }
 
     /// The end of an instance, or its stall once nothing of it is being done. Resolves when all
@@ -408,6 +412,11 @@ impl Engine {
             }
             told.await;
         }
+    }
+
+    /// When the next timer is due, if there is one.
+    pub(crate) fn next_timer(&self) -> Option<Timestamp> {
+        self.timers.next_at()
     }
 
     /// From here on time is skipped, or passes again as it does.

@@ -235,7 +235,9 @@ impl Engine {
     ) {
         let ended = self.submit(slot, &ReadSet::default(), |instance| {
             let end = decide::end_child(instance, of, attempt, outcome, self.now())?;
-            Ok(vec![end])
+            // A crash may have come between the child's start and that note.
+            let unstalled = decide::unstall(instance, of.task, self.now()).ok();
+            Ok(unstalled.into_iter().chain([end]).collect())
         });
         self.note(ended.map(drop));
     }

@@ -16,7 +16,7 @@ use super::gate::Gate;
 use super::queue::{Queue, Takes};
 use super::reserve::Reservations;
 use super::timers::Timers;
-use super::{Engine, Observers, Script, lock};
+use super::{Engine, Modules, Observers, Script, lock};
 
 /// How long closing waits for effectful attempts that were told to stop.
 const STOP_MAX: Duration = Duration::from_millis(500);
@@ -24,6 +24,7 @@ const STOP_MAX: Duration = Duration::from_millis(500);
 /// How an engine is set up.
 pub(crate) struct Setup {
     pub(crate) guests_warm_max: usize,
+    pub(crate) modules: Modules,
     pub(crate) clock: Clock,
     pub(crate) bounds: Bounds,
     pub(crate) script: Option<Script>,
@@ -45,7 +46,7 @@ impl Running {
             gate: Arc::new(Gate::new(store.durable())),
             store,
             sandbox,
-            modules: Mutex::default(),
+            modules: setup.modules,
             slots: Mutex::default(),
             warm: Mutex::default(),
             guests_warm_max: setup.guests_warm_max,
