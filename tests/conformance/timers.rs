@@ -54,3 +54,14 @@ fn a_start_in_the_future_begins_then() {
         vec![Do::StartAs(request), Do::Pass(3_599_999), Do::Finish]
     });
 }
+
+#[test]
+fn what_is_cancelled_before_it_begins_never_does() {
+    check("timers/never-begins", &["scripted"], || {
+        let mut request =
+            wfhost::StartRequest::new("Script".parse().unwrap(), wfhost::Json::of(&json!(["now"])));
+        request.id = Some("a".parse().unwrap());
+        request.begins_at = Some(wfhost::Timestamp(1_000_000 + 3_600_000));
+        vec![Do::StartAs(request), Do::Cancel("a"), Do::Finish]
+    });
+}

@@ -290,20 +290,6 @@ pub fn time_out(instance: &Instance, of: TaskFence, now: Timestamp) -> Result<Re
     ))
 }
 
-/// When an attempt that starts at `now` must be stopped, and why, by the timeouts of its task.
-#[must_use]
-pub fn attempt_deadline(task: &crate::Task, now: Timestamp) -> Option<Timestamp> {
-    let TaskState::Activity { options, .. } = &task.state else {
-        return None;
-    };
-    let attempt = options.attempt_timeout.map(|timeout| now.after(timeout));
-    let total = total_deadline(task);
-    match (attempt, total) {
-        (Some(attempt), Some(total)) => Some(attempt.min(total)),
-        (one, other) => one.or(other),
-    }
-}
-
 /// A timer that is due.
 ///
 /// # Errors
@@ -469,13 +455,17 @@ pub enum ParentStands {
 #[must_use]
 pub fn parent_stands(parent: &Instance, of: &Parent) -> ParentStands {
     let started = parent.started();
-    if started.run == of.run && parent.status().has_ended() {
+    if started.run != of.run {
+        // Another start has the id; what became of the one before was seen to then.
+        return ParentStands::Waits;
+    }
+    if parent.status().has_ended() {
         return match parent.terminated() {
             Some(recursive) => ParentStands::Terminated { recursive },
             None => ParentStands::Ended,
         };
     }
-    let current = (started.run, started.generation) == (of.run, of.generation);
+    let current = started.generation == of.generation;
     let task = parent.tasks().get(&of.task).filter(|_| current);
     match task.map(|task| &task.state) {
         Some(TaskState::Child { attempt, .. }) if *attempt == of.attempt => ParentStands::Waits,

@@ -224,6 +224,8 @@ pub struct Instance {
     arrivals: u64,
     custom_status: Option<Json>,
     cancel_requested: bool,
+    /// Why, if they said.
+    cancel_reason: Option<String>,
     /// How many updates were ever asked.
     updates: u32,
     /// Updates that are asked and not answered.
@@ -280,6 +282,7 @@ impl Instance {
             arrivals: 0,
             custom_status: carried.custom_status,
             cancel_requested: false,
+            cancel_reason: None,
             updates: carried.updates,
             open_updates: BTreeSet::new(),
             suspended: carried.suspended,
@@ -408,9 +411,15 @@ impl Instance {
                 failure,
                 retry_at,
             } => self.child_failed(*task, failure, *retry_at),
-            Happening::CancelRequested { reason } => self.request(Request::Cancel {
-                reason: reason.clone(),
-            }),
+            Happening::CancelRequested { reason } => {
+                self.request(Request::Cancel {
+                    reason: reason.clone(),
+                });
+                // One that was to begin later has nothing to clean up.
+                if self.begins_at().is_some() {
+                    self.finish(End::Cancelled);
+                }
+            }
             Happening::UpdateRequested { id, name, input } => self.request(Request::Update {
                 id: *id,
                 name: name.clone(),
@@ -432,6 +441,7 @@ impl Instance {
         let input = match request {
             Request::Cancel { reason } => {
                 self.cancel_requested = true;
+                self.cancel_reason.clone_from(&reason);
                 Input::CancelRequested { reason }
             }
             Request::Update { id, name, input } => {

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::record::{Command, Record, Step, Turn};
-use crate::{BrokenHistory, Delivered, Instance, kind};
+use crate::record::{ActivityOptions, ChildOptions, Command, Record, Step, Turn};
+use crate::{BrokenHistory, Delivered, Instance, RetryPolicy, kind};
 
 /// Walks a history and hands out its turns, with the inputs that each took.
 #[derive(Debug, Default)]
@@ -109,7 +109,7 @@ pub fn describe(command: &Command) -> String {
             format!(
                 "task {task}: call activity `{name}` with {}{}",
                 shown(input.as_str()),
-                plus(options, &Default::default())
+                activity_options(options)
             )
         }
         Command::CallWorkflow {
@@ -121,7 +121,7 @@ pub fn describe(command: &Command) -> String {
             format!(
                 "task {task}: call workflow `{name}` with {}{}",
                 shown(input.as_str()),
-                plus(options, &Default::default())
+                child_options(options)
             )
         }
         Command::CreateTimer { task, fires_at } => {
@@ -138,7 +138,17 @@ pub fn describe(command: &Command) -> String {
             shown(event.payload.as_str())
         ),
         Command::Cancel { task } => format!("cancel task {task}"),
-        Command::AnswerUpdate { id, .. } => format!("answer update {id}"),
+        Command::AnswerUpdate {
+            id,
+            outcome: Ok(answer),
+        } => format!("answer update {id} with {}", shown(answer.as_str())),
+        Command::AnswerUpdate {
+            id,
+            outcome: Err(failure),
+        } => format!(
+            "fail update {id} as `{}`: {}",
+            failure.kind, failure.message
+        ),
         Command::SetCustomStatus { status } => {
             format!("set the custom status to {}", shown(status.as_str()))
         }
@@ -174,12 +184,56 @@ pub fn same_step(history: &Step, code: &Step) -> bool {
     }
 }
 
-fn plus<T: fmt::Debug + PartialEq>(options: &T, usual: &T) -> String {
-    if options == usual {
-        String::new()
-    } else {
-        format!(" and {options:?}")
+fn activity_options(options: &ActivityOptions) -> String {
+    let mut said = retry(options.retry.as_ref());
+    if let Some(timeout) = options.attempt_timeout {
+        said += &format!(", each attempt at most {timeout} ms");
     }
+    if let Some(timeout) = options.total_timeout {
+        said += &format!(", all together at most {timeout} ms");
+    }
+    if options.at_most_once {
+        said += ", at most once";
+    }
+    said
+}
+
+fn child_options(options: &ChildOptions) -> String {
+    let mut said = retry(options.retry.as_ref());
+    if let Some(id) = &options.id {
+        said += &format!(", id `{id}`");
+    }
+    for (key, value) in &options.tags {
+        said += &format!(", tag {key}={value}");
+    }
+    if options.detached {
+        said += ", detached";
+    }
+    if options.same_deployment {
+        said += ", of the same deployment";
+    }
+    said
+}
+
+fn retry(policy: Option<&RetryPolicy>) -> String {
+    let Some(policy) = policy else {
+        return String::new();
+    };
+    let attempts = match policy.max_attempts {
+        0 => "without end".to_owned(),
+        attempts => format!("up to {attempts} attempts"),
+    };
+    let mut said = format!(
+        ", retried {attempts} after {} ms × {}, at most {} ms",
+        policy.first_delay, policy.backoff, policy.max_delay
+    );
+    if policy.jitter > 0.0 {
+        said += &format!(", jitter {}", policy.jitter);
+    }
+    if !policy.final_kinds.is_empty() {
+        said += &format!(", never on {}", policy.final_kinds.join(", "));
+    }
+    said
 }
 
 /// Payloads can be long; a line of a message shows this many characters of one.

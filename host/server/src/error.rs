@@ -100,6 +100,12 @@ pub enum Error {
         /// How it stands.
         status: Status,
     },
+    /// The parent of a child that has ended has still to learn of it.
+    #[error("the parent of `{id}` has still to learn of its end; go on with the parent first")]
+    Awaited {
+        /// Which child.
+        id: InstanceId,
+    },
     /// The request key was used for another request.
     #[error(
         "the request key `{key}` was used before on `{id}`, for {asked}; a key stands for one request"
@@ -128,7 +134,7 @@ pub enum Error {
     },
     /// There is no such turn to begin at.
     #[error(
-        "the instance `{id}` has no turn {turn} to begin at; its current generation has {first} to {last}"
+        "the instance `{id}` has no turn {turn} to begin at; a rerun may begin at {first} to {last}, the turns of its current generation"
     )]
     NoSuchTurn {
         /// Which instance.
@@ -200,6 +206,7 @@ impl Error {
             | Self::OfferedTwice { .. }
             | Self::Ended { .. }
             | Self::NotEnded { .. }
+            | Self::Awaited { .. }
             | Self::KeyInUse { .. }
             | Self::NotBegun { .. }
             | Self::CannotAsk { .. }

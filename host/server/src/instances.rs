@@ -49,7 +49,8 @@ impl Host {
     /// If no module offers the workflow, its code refuses the input, or the id or the request key
     /// is in use: then nothing is recorded.
     pub async fn start(&self, request: StartRequest) -> Result<InstanceId, Error> {
-        let (id, position) = self.begin(request).await?;
+        let begun = self.begin(request).await;
+        let (id, position) = self.told(begun).await?;
         acknowledged(self.engine().durable(position)).await?;
         Ok(id)
     }
@@ -60,7 +61,8 @@ impl Host {
     /// # Errors
     /// As [`Host::start`] and [`Host::wait`].
     pub async fn run(&self, request: StartRequest) -> Result<Settled, Error> {
-        let (id, _) = self.begin(request).await?;
+        let begun = self.begin(request).await;
+        let (id, _) = self.told(begun).await?;
         self.wait(&id).await
     }
 
@@ -71,7 +73,7 @@ impl Host {
         let id = request.choose_id();
         let module = self.bound(&request.workflow)?;
         self.check_start(&request)?;
-        if let Some(before) = self.store.look(&id, Before::of(request.key.as_deref()))? {
+        if let Some(before) = self.store.look(&id, Before::of(&request))? {
             let done = self.on_id_in_use(&id, &request, before).await?;
             if let Some(position) = done {
                 return Ok((id, position));
@@ -121,10 +123,11 @@ impl Host {
         let Before {
             status,
             workflow,
+            same_input,
             asked,
         } = before;
         match asked {
-            Some(Asked::Start) if workflow == request.workflow => {
+            Some(Asked::Start) if workflow == request.workflow && same_input => {
                 return Ok(Some(self.store.submitted()));
             }
             Some(Asked::Event) if request.reuse == Reuse::UseRunning => {
@@ -140,6 +143,9 @@ impl Host {
                 if events.is_empty() {
                     return Ok(Some(self.store.submitted()));
                 }
+                let known = |error: &SubmitError| {
+                    matches!(error, SubmitError::Refused(Refused::Repeated(Asked::Event)))
+                };
                 // The key stands for all of them, since they are raised at once.
                 let mut key = request.key.clone();
                 let told = self.engine().tell_all(id, |instance| {
@@ -148,13 +154,23 @@ impl Host {
                         events.map(|it| decide::raise_event(instance, it, key.take(), now));
                     raised.collect()
                 });
-                told.map(Some).map_err(|error| self.refused(id, error))
+                match told {
+                    Ok(position) => Ok(Some(position)),
+                    Err(error) if known(&error) => Ok(Some(self.store.submitted())),
+                    // It has ended meanwhile: its id is taken.
+                    Err(SubmitError::Refused(Refused::Ended)) => Ok(None),
+                    Err(error) => Err(self.refused(id, error)),
+                }
             }
             Reuse::Terminate if !status.has_ended() => {
                 // Before anything is ended: the new one must be able to begin.
                 self.check_input(&request.workflow, &request.input).await?;
                 let reason = Some("a new start took its id".to_owned());
-                self.terminate(id, reason, Children::Too, None).await?;
+                for child in self.descendants(id, Children::Too)? {
+                    let ended = self.terminate(&child, reason.clone(), Children::Too, None);
+                    unless_ended(ended.await)?;
+                }
+                unless_ended(self.terminate(id, reason, Children::Too, None).await)?;
                 Ok(None)
             }
             reuse if reuse.takes(status) => Ok(None),
@@ -189,6 +205,7 @@ impl Host {
             let start = StartRequest {
                 id: request.id,
                 tags,
+                events: self.first_events(id)?,
                 ..StartRequest::new(workflow, input)
             };
             return self.start(start).await;
@@ -199,7 +216,8 @@ impl Host {
             seed: start::random_seed(),
             at: self.engine().now(),
         };
-        let (mut started, copies) = self.cut(id, from, turn, fresh.clone())?;
+        let cut = self.cut(id, from, turn, fresh.clone());
+        let (mut started, copies) = self.told(cut).await?;
         if request.current_module {
             started.module = self.bound(&workflow)?;
         }
@@ -209,6 +227,20 @@ impl Host {
         self.engine().drive(&fresh.id)?;
         acknowledged(self.engine().durable(begun.submitted.position)).await?;
         Ok(fresh.id)
+    }
+
+    /// The events that came with the start, as long as that is kept.
+    fn first_events(&self, id: &InstanceId) -> Result<Vec<Event>, Error> {
+        let mut events = Vec::new();
+        self.store.for_each_record(id, 0, |_, record| {
+            if let Record::Started(started) = record
+                && started.generation == 0
+            {
+                events = started.events;
+            }
+            Ok::<(), wfhost_store::Error>(())
+        })?;
+        Ok(events)
     }
 
     /// The records of an instance's generation before a turn, as a rerun takes them over.
@@ -221,14 +253,17 @@ impl Host {
     ) -> Result<(Started, Vec<Record>), Error> {
         let mut original = None;
         let mut taken = Vec::new();
-        let mut turns = 0;
+        let (mut turns, mut over) = (0, false);
+
         self.store.for_each_record(id, from, |_, record| {
             match (&original, record) {
                 (None, Record::Started(started)) => {
                     turns = started.carried.as_ref().map_or(0, |it| it.turns);
                     original = Some((started, turns));
                 }
-                (Some(_), record) if turns < turn => {
+                // It has gone on as a new generation meanwhile.
+                (Some(_), Record::Started(_)) => over = true,
+                (Some(_), record) if turns < turn && !over => {
                     let is_turn = matches!(record.original(), Record::Turn(_));
                     turns += u64::from(is_turn);
                     taken.push((turns, record));
@@ -239,12 +274,15 @@ impl Host {
         })?;
         let none = || Error::NoSuchInstance { id: id.clone() };
         let (original, before) = original.ok_or_else(none)?;
-        if turn <= before || turn > turns {
+        // One that goes on has a turn before it that it has not taken yet.
+        let ended = self.store.look(id, |it| it.status().has_ended())?;
+        let last = turns + u64::from(ended == Some(false));
+        if turn <= before || turn > last {
             return Err(Error::NoSuchTurn {
                 id: id.clone(),
                 turn,
                 first: before + 1,
-                last: turns,
+                last,
             });
         }
         let copies = taken.into_iter().filter(|(number, _)| *number < turn);
@@ -292,15 +330,19 @@ impl Host {
 struct Before {
     status: Status,
     workflow: Name,
+    /// Whether it was started with the same input.
+    same_input: bool,
     /// What the request key was used for.
     asked: Option<Asked>,
 }
 
 impl Before {
-    fn of(key: Option<&str>) -> impl FnOnce(&Instance) -> Self + '_ {
+    fn of(request: &StartRequest) -> impl FnOnce(&Instance) -> Self + '_ {
+        let key = request.key.as_deref();
         move |instance| Self {
             status: instance.status(),
             workflow: instance.started().workflow.clone(),
+            same_input: instance.first_input().value() == request.input.value(),
             asked: key.and_then(|key| instance.asked(key)),
         }
     }
@@ -481,7 +523,7 @@ impl Host {
         key: Option<String>,
     ) -> Result<Result<Json, Failure>, Error> {
         check_size(Some(&input), self.payload_bytes_max, || "the input".into())?;
-        self.drive(id)?;
+        self.engine().drive(id)?;
         if !self.repeats_update(id, key.as_deref())? {
             let engine = Arc::clone(self.engine());
             let (of, update, value) = (id.clone(), name.clone(), input.clone());
@@ -490,9 +532,13 @@ impl Host {
             if let Err(failure) = valid {
                 return Ok(Err(failure));
             }
+            if let Some(why) = self.cannot_answer(id)? {
+                return Err(why);
+            }
         }
         let asked = self.engine().update(id, name, input, key.clone());
-        let told = asked.map_err(|error| self.refused_key(id, key.as_deref(), error))?;
+        let asked = asked.map_err(|error| self.refused_key(id, key.as_deref(), error));
+        let told = self.told(asked).await?;
         let told = async {
             match told.await {
                 Ok(Ok(answer)) => Ok(answer),
@@ -508,15 +554,24 @@ impl Host {
 
     /// Resolves when an instance does not move any more though it has not ended: says why.
     async fn rests(&self, id: &InstanceId) -> Result<Error, Error> {
-        let Settled { instance } = self.wait(id).await?;
-        let why = match (instance.stall(), instance.suspended()) {
-            (Some(reason), _) => format!("it is stalled: {reason}"),
-            (None, Some(_)) => "it is suspended; resume it first".to_owned(),
-            // Its end answers those who wait.
-            (None, None) => return std::future::pending().await,
-        };
+        self.wait(id).await?;
+        match self.cannot_answer(id)? {
+            Some(why) => Ok(why),
+            // Its end answers those who wait; a task that stalls keeps no handler from answering.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Why an instance takes no update just now, if it takes none.
+    fn cannot_answer(&self, id: &InstanceId) -> Result<Option<Error>, Error> {
+        let why = self.store.look(id, |instance| {
+            let stalled = instance.stalled_code();
+            let stalled = stalled.map(|reason| format!("it is stalled: {reason}"));
+            let suspended = instance.suspended();
+            stalled.or_else(|| suspended.map(|_| "it is suspended; resume it first".to_owned()))
+        })?;
         let id = id.clone();
-        Ok(Error::CannotAsk { id, why })
+        Ok(why.flatten().map(|why| Error::CannotAsk { id, why }))
     }
 
     fn repeats_update(&self, id: &InstanceId, key: Option<&str>) -> Result<bool, Error> {
@@ -558,7 +613,10 @@ impl Host {
             Err(SubmitError::Refused(Refused::Repeated(asked))) if asked == what => {
                 self.store.submitted()
             }
-            Err(error) => return Err(self.refused_key(id, used.as_deref(), error)),
+            Err(error) => {
+                let refused = self.refused_key(id, used.as_deref(), error);
+                return self.told(Err(refused)).await;
+            }
         };
         acknowledged(self.engine().durable(position)).await
     }
@@ -629,6 +687,17 @@ impl Host {
     pub async fn find(&self, query: &wfhost_store::Query) -> Result<wfhost_store::Page, Error> {
         let page = self.store.find(query)?;
         self.shown(page).await
+    }
+
+    /// A refusal tells what was seen, so it waits until that is durable.
+    pub(crate) async fn told<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        match result {
+            Err(error) if error.is_callers() => {
+                self.shown(()).await?;
+                Err(error)
+            }
+            other => other,
+        }
     }
 
     /// Hands out what was read once all of it is durable.

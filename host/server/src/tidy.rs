@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use wfhost_core::decide::{ParentStands, parent_stands};
 use wfhost_core::{InstanceId, Status, Timestamp};
 use wfhost_store::{Query, Store};
 
@@ -97,14 +98,33 @@ fn purge(store: &Store, mut query: Query) -> Result<Vec<InstanceId>, wfhost_stor
     let mut purged = Vec::new();
     loop {
         let page = store.find(&query)?;
-        let ended = page.rows.into_iter().filter(|row| row.status.has_ended());
-        let ids: Vec<_> = ended.map(|row| row.id).collect();
+        let mut ids = Vec::new();
+        for row in page.rows {
+            if row.status.has_ended() && !is_awaited(store, &row.id)? {
+                ids.push(row.id);
+            }
+        }
         purged.extend(store.purge(&ids)?);
         match page.next {
             Some(next) => query.after = Some(next),
             None => return Ok(purged),
         }
     }
+}
+
+/// Whether the parent of an instance has still to learn of its end. Without it the parent would
+/// start it again.
+fn is_awaited(store: &Store, id: &InstanceId) -> Result<bool, wfhost_store::Error> {
+    let parent = store.look(id, |child| child.started().parent.clone())?;
+    let Some(parent) = parent.flatten().filter(|parent| !parent.detached) else {
+        return Ok(false);
+    };
+    let waits = store.look(&parent.id, |it| {
+        !it.status().has_ended()
+            && it.started().run == parent.run
+            && parent_stands(it, &parent) == ParentStands::Waits
+    })?;
+    Ok(waits.unwrap_or(false))
 }
 
 impl Host {
@@ -124,7 +144,8 @@ impl Host {
     /// Says who is gone.
     ///
     /// # Errors
-    /// If there is no such instance, or it or a child has not ended.
+    /// If there is no such instance, it or a child has not ended, or its parent has still to learn
+    /// of its end.
     pub async fn purge(
         &self,
         id: &InstanceId,
@@ -143,6 +164,9 @@ impl Host {
                         status,
                     });
                 }
+            }
+            if is_awaited(&store, &id)? {
+                return Err(Error::Awaited { id });
             }
             Ok(store.purge(&ids)?)
         })

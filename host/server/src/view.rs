@@ -12,7 +12,7 @@ use wfhost_core::{
 };
 
 /// An instance: `id`, `run`, `workflow`, `module`, `status`, `reason` (when stalled), `input`,
-/// `output`, `failure`, `custom_status`, `parent`, `tags`, `suspended`, `begins_at`, `reruns`,
+/// `output`, `failure`, `custom_status`, `parent`, `tags`, `cancel_requested`, `suspended`, `begins_at`, `reruns`,
 /// `created_at`, `updated_at`, `turns`, `pending` (what it waits for), `open_updates`,
 /// `unread_events`.
 #[must_use]
@@ -37,6 +37,9 @@ pub fn instance(instance: &Instance) -> Value {
         "custom_status": instance.custom_status().map(Json::value),
         "parent": started.parent.as_ref().map(parent),
                 "tags": tags(&started.tags),
+                "cancel_requested": instance.cancel_requested().then(|| {
+            json!({ "reason": instance.cancel_reason() })
+        }),
         "suspended": instance.suspended().map(|it| json!({ "reason": it.reason })),
         "begins_at": instance.begins_at().map(|at| at.to_string()),
         "reruns": reruns(&started.reruns),

@@ -23,6 +23,8 @@ pub struct Summary {
     pub reason: Option<Reason>,
     /// The instance that it answers to.
     pub parent: Option<InstanceId>,
+    /// That start of it.
+    pub parent_run: Option<RunId>,
     /// It does not answer to its parent.
     pub detached: bool,
     /// Text by key.
@@ -66,6 +68,7 @@ impl Summary {
                 text: stall.to_string(),
             }),
             parent: started.parent.as_ref().map(|parent| parent.id.clone()),
+            parent_run: started.parent.as_ref().map(|parent| parent.run),
             detached: started.parent.as_ref().is_some_and(|it| it.detached),
             tags: started.tags.clone(),
             created_at: started.created_at,

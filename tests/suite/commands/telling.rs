@@ -65,7 +65,7 @@ fn a_cancelled_instance_cleans_up_and_a_terminated_one_does_not() {
                 "wait c",
                 1,
                 "",
-                &["Echo, attempt 1", "cancelled: the workflow was cancelled"],
+                &["Echo, attempt 1", "cancelled: out of stock"],
             ),
             ("terminate t --reason enough", 0, "", &["`t` is terminated"]),
             ("terminate t", 2, "", &["has ended (terminated)"]),

@@ -78,7 +78,9 @@ impl Instance {
             Some(End::Failed(failure)) => Some(failure.clone()),
             Some(End::Cancelled) => Some(Failure::last(
                 crate::kind::CANCELLED,
-                "the workflow was cancelled",
+                self.cancel_reason
+                    .clone()
+                    .unwrap_or_else(|| "the workflow was cancelled".into()),
             )),
             Some(End::Terminated { reason, .. }) => Some(Failure::last(
                 crate::kind::TERMINATED,
@@ -141,6 +143,12 @@ impl Instance {
             .map(|(arrival, event)| (*arrival, event))
             .collect();
         by_arrival.into_values().cloned().collect()
+    }
+
+    /// Why somebody has asked it to stop, if they said.
+    #[must_use]
+    pub fn cancel_reason(&self) -> Option<&str> {
+        self.cancel_reason.as_deref()
     }
 
     /// Whether somebody has asked it to stop.

@@ -42,7 +42,7 @@ pub(super) struct RaiseEvent {
     /// The event
     name: Name,
     /// What it carries: JSON, @FILE, or - for stdin; null if left out
-    #[arg(value_name = "JSON")]
+    #[arg(value_name = "JSON", allow_negative_numbers = true)]
     payload: Option<String>,
     #[command(flatten)]
     telling: Telling,

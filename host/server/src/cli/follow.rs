@@ -169,8 +169,13 @@ impl<'a> Show<'a> {
             || " (it had ended before)".to_owned(),
             |took| format!(" ({} ms)", took.as_millis()),
         );
+        let of = if self.roots.len() > 1 {
+            format!("{}: ", instance.started().id)
+        } else {
+            String::new()
+        };
         self.line(format_args!(
-            "Workflow Status: {}{took}",
+            "{of}Workflow Status: {}{took}",
             text::status(status)
         ));
         if self.showing.json {

@@ -20,8 +20,17 @@ pub(super) fn describe(instance: &Instance) -> Vec<String> {
     if let Some(reason) = instance.stall() {
         add("stalled", reason.to_string());
     }
+    if instance.cancel_requested() && !instance.status().has_ended() {
+        add(
+            "cancel",
+            instance.cancel_reason().unwrap_or("asked").to_owned(),
+        );
+    }
     if let Some(suspension) = instance.suspended() {
-        add("suspended", suspension.reason.clone().unwrap_or_default());
+        add(
+            "suspended",
+            suspension.reason.clone().unwrap_or("yes".into()),
+        );
     }
     if let Some(at) = instance.begins_at() {
         add("begins at", at.to_string());

@@ -57,7 +57,7 @@ struct Asking {
     /// What the workflow's code calls it
     name: Name,
     /// What it takes: JSON, @FILE, or - for stdin; null if left out
-    #[arg(value_name = "JSON")]
+    #[arg(value_name = "JSON", allow_negative_numbers = true)]
     input: Option<String>,
     /// Print {"output", "failure"} instead of the answer alone
     #[arg(long)]

@@ -5,12 +5,14 @@ use serde_json::json;
 use wfhost_core::record::Record;
 use wfhost_core::{InstanceId, TaskState};
 
+use super::follow::Show;
 use super::hosting::{self, Hosting};
 use super::wait::{Driving, Showing, Signals, attend};
 use super::{Exit, Failure, Target, close, instance, print, say};
 use crate::host::Host;
 use crate::instances::RerunRequest;
 use crate::narrate::Narrator;
+use crate::start;
 
 /// Do again what an instance did, as a new instance
 ///
@@ -72,7 +74,7 @@ impl Rerun {
     }
 
     async fn start(&self, host: &Host) -> Result<Exit, Failure> {
-        let id = self.rerun(host).await?;
+        let id = self.rerun(host, self.new_id.clone()).await?;
         let wait = self.target.db.about("wait", &id);
         say(format_args!("drive it with: {wait}"));
         print(&if self.json {
@@ -84,7 +86,8 @@ impl Rerun {
     }
 
     async fn drive(&self, host: &Host) -> Result<Exit, Failure> {
-        let id = self.rerun(host).await?;
+        // Known before it starts, so that all of it is seen.
+        let id = self.new_id.clone().unwrap_or_else(start::random_id);
         let driving = Driving {
             host,
             db: &self.target.db,
@@ -93,10 +96,12 @@ impl Rerun {
                 quiet: self.quiet,
             },
         };
-        driving.all(&[id]).await
+        let mut show = Show::new(&driving, std::slice::from_ref(&id));
+        self.rerun(host, Some(id.clone())).await?;
+        show.follow(&id).await
     }
 
-    async fn rerun(&self, host: &Host) -> Result<InstanceId, Failure> {
+    async fn rerun(&self, host: &Host, new: Option<InstanceId>) -> Result<InstanceId, Failure> {
         let Target { id, .. } = &self.target;
         let begun_anew = match self.from_turn {
             Some(turn) => open_before(host, id, turn)?,
@@ -104,7 +109,8 @@ impl Rerun {
         };
         let request = RerunRequest {
             from_turn: self.from_turn,
-            id: self.new_id.clone(),
+            id: new,
+
             current_module: self.current_module,
         };
         let new = host.rerun(id, request).await?;
@@ -129,10 +135,7 @@ fn open_before(host: &Host, id: &InstanceId, turn: u64) -> Result<Vec<String>, F
     let mut narrator = Narrator::default();
     let mut open = Vec::new();
     host.history(id, |record| {
-        let is_turn = match &record {
-            Record::Copied(copied) => matches!(copied.as_ref(), Record::Turn(_)),
-            record => matches!(record, Record::Turn(_)),
-        };
+        let is_turn = matches!(record.original(), Record::Turn(_));
         if let Some(instance) = narrator.instance()
             && is_turn
             && instance.turns() + 1 == turn

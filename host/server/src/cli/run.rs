@@ -90,6 +90,11 @@ impl Run {
             Found::Free => {
                 let starting = &self.starting;
                 let only_goes_on = starting.paths.is_empty() && starting.workflow.is_none();
+                if only_goes_on && host.has_instance(id).await? {
+                    return Err(Failure::usage(format!(
+                        "to start `{id}` anew, say what to start: a PATH or --workflow"
+                    )));
+                }
                 if only_goes_on && ready.input.is_none() {
                     return Err(Error::NoSuchInstance { id: id.clone() }.into());
                 }

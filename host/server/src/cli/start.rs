@@ -49,7 +49,7 @@ pub(super) struct Starting {
     #[arg(long, value_name = "NAME")]
     pub(super) workflow: Option<String>,
     /// The workflow's input: JSON, @FILE, or - for stdin; null if left out
-    #[arg(long, value_name = "JSON")]
+    #[arg(long, value_name = "JSON", allow_negative_numbers = true)]
     pub(super) input: Option<String>,
     /// The instance: 1 to 64 letters, digits, _ and -. If left out, one that --key makes, else a
     /// random one

@@ -55,7 +55,7 @@ pub(super) struct Set {
     /// The key: 1 to 1,024 bytes
     key: String,
     /// The value: JSON, @FILE, or - for stdin
-    #[arg(value_name = "JSON")]
+    #[arg(value_name = "JSON", allow_negative_numbers = true)]
     value: String,
     /// Only over this version; 0: only where there is nothing
     #[arg(long, value_name = "N")]

@@ -147,6 +147,14 @@ impl Looking<'_> {
             let stalled = Cause::new(reason.word(), reason.to_string());
             causes.push(stalled.with(remedy(reason, self.db, id)));
         }
+        if instance.cancel_requested() {
+            let reason = instance.cancel_reason().map(ToOwned::to_owned);
+            let message = text::with_reason("it is asked to cancel", &reason);
+            let wait = self.db.about("wait", id);
+            causes.push(
+                Cause::new("cancel-requested", message).with(format!("drive it with: {wait}")),
+            );
+        }
         if let Some(suspension) = instance.suspended() {
             let message = text::with_reason("it is suspended", &suspension.reason);
             let resume = self.db.about("resume", id);

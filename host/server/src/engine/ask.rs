@@ -36,10 +36,10 @@ impl Answers {
 
     fn put_back(&self, id: &InstanceId, update: u32, waiter: Waiter) {
         let mut waiting = lock(&self.waiting);
-        waiting
-            .entry(id.clone())
-            .or_default()
-            .push((update, waiter));
+        let theirs = waiting.entry(id.clone()).or_default();
+        // Those who gave up are forgotten.
+        theirs.retain(|(_, waiter)| !waiter.is_closed());
+        theirs.push((update, waiter));
     }
 
     /// Those who wait for one of these updates; all who wait for the instance if none is named.

@@ -12,7 +12,9 @@ use std::time::Duration;
 use wfhost_core::decide::{self, AttemptEnd, AttemptFence, Refused};
 use wfhost_core::record::StallReason;
 use wfhost_core::state::{ReadSet, Session};
-use wfhost_core::{Digest, Failure, Instance, Json, Name, Role, TaskState, Timestamp, kind};
+use wfhost_core::{
+    Digest, DurationMs, Failure, Instance, InstanceId, Json, Name, Role, TaskState, Timestamp, kind,
+};
 use wfhost_sandbox::{AttemptCall, Module};
 use wfhost_store::SubmitError;
 
@@ -31,20 +33,27 @@ struct Open {
     /// How often it was started before, and how often the host died in it.
     starts: u32,
     deaths: u32,
-    deadline: Option<Timestamp>,
+    attempt_timeout: Option<DurationMs>,
+    /// When all attempts together have taken too long.
+    total: Option<Timestamp>,
 }
 
 /// An attempt that was let in. Once this is dropped, the next who waits may try.
-struct Inside {
+pub(super) struct Inside {
     engine: Arc<Engine>,
-    slot: Arc<Slot>,
+    id: InstanceId,
     name: Name,
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        if let Some(next) = self.engine.doorway.leave(&self.slot.id, &self.name) {
-            self.engine.enqueue(next);
+        // Those who wait for a host that stops wait for its next start.
+        if self.engine.stopping() {
+            return;
+        }
+        for (id, name, (slot, fence)) in self.engine.doorway.leave(&self.id, &self.name) {
+            let inside = self.engine.inside(&id, &name);
+            self.engine.enqueue(Job::Attempt(slot, fence, Some(inside)));
         }
     }
 }
@@ -62,28 +71,28 @@ enum Ran {
 }
 
 impl Engine {
-    pub(super) fn attempt(self: &Arc<Self>, slot: &Arc<Slot>, fence: AttemptFence) {
+    /// Runs an attempt, if it is still to run; `inside` if it has waited for that and was let in.
+    pub(super) fn attempt(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        fence: AttemptFence,
+        inside: Option<Inside>,
+    ) {
         let Some(under_way) = slot.begin_attempt(fence) else {
             return;
         };
-        let now = self.now();
-        let open = match self.store.look(&slot.id, |it| Open::of(it, fence, now)) {
+        // After it is known: whoever stops the host finds it, or it finds that.
+        if self.stopping() {
+            return;
+        }
+        let open = match self.store.look(&slot.id, |it| Open::of(it, fence)) {
             Ok(Some(Some(open))) => open,
             // Cancelled, or ended, since it was queued.
             Ok(_) => return,
             Err(error) => return self.note(Err(SubmitError::Store(error))),
         };
-        if !self.doorway.enter(&slot.id, &open.name, || {
-            // Waiting counts as work: it is going to be done.
-            self.begin_job(slot);
-            Job::Attempt(Arc::clone(slot), fence)
-        }) {
+        let Some(inside) = inside.or_else(|| self.enter(slot, &open.name, fence)) else {
             return;
-        }
-        let inside = Inside {
-            engine: Arc::clone(self),
-            slot: Arc::clone(slot),
-            name: open.name.clone(),
         };
         if let Some(outcome) = self.scripted(slot, fence, &open) {
             return self.end_scripted(slot, fence, outcome);
@@ -103,6 +112,37 @@ impl Engine {
         }
     }
 
+    /// Lets an attempt in; one that has to wait comes back as a job that was let in.
+    fn enter(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        name: &Name,
+        fence: AttemptFence,
+    ) -> Option<Inside> {
+        let waits = || {
+            // Waiting counts as work: it is going to be done.
+            self.begin_job(slot);
+            (Arc::clone(slot), fence)
+        };
+        let let_in = self.doorway.enter(&slot.id, name, waits);
+        let_in.then(|| self.inside(&slot.id, name))
+    }
+
+    fn inside(self: &Arc<Self>, id: &InstanceId, name: &Name) -> Inside {
+        Inside {
+            engine: Arc::clone(self),
+            id: id.clone(),
+            name: name.clone(),
+        }
+    }
+
+    /// Takes attempts out of the line that nobody waits for any more.
+    pub(super) fn leave_line(self: &Arc<Self>, slot: &Slot, which: impl Fn(&AttemptFence) -> bool) {
+        for (slot, _) in self.doorway.forget(&slot.id, |(_, fence)| which(fence)) {
+            self.done(&slot);
+        }
+    }
+
     /// A deployment may bring the activity just now: it retries what is stalled already, and what is
     /// not yet looks again here.
     fn missing(self: &Arc<Self>, slot: &Arc<Slot>, under_way: UnderWay, activity: Name) {
@@ -113,7 +153,7 @@ impl Engine {
         };
         self.stall(slot, Some(fence.task), reason);
         if let Ok(Some(_)) = self.store.binding(Role::Activity, &activity) {
-            self.push(Job::Attempt(Arc::clone(slot), fence));
+            self.push(Job::Attempt(Arc::clone(slot), fence, None));
         }
     }
 
@@ -338,7 +378,11 @@ impl Engine {
     fn run(&self, slot: &Slot, under_way: &UnderWay, open: &Open, module: &Module) -> Ran {
         let started_at = self.now();
         let UnderWay { fence, stop, .. } = under_way;
-        if open.deadline.is_some_and(|deadline| deadline <= started_at) {
+        if stop.is_set() {
+            return Ran::Stopped;
+        }
+        let deadline = open.deadline(started_at);
+        if deadline.is_some_and(|deadline| deadline <= started_at) {
             let failure =
                 Failure::retryable(kind::TIMEOUT, "its time was over before it could start");
             let end = self.attempt_end(module, started_at, Err(failure));
@@ -356,8 +400,8 @@ impl Engine {
             attempt: fence.number,
             idempotency_key: fence.idempotency_key(),
             started_at,
-            deadline: open.deadline,
-            time_max: open.deadline.map_or(Duration::MAX, |at| {
+            deadline,
+            time_max: deadline.map_or(Duration::MAX, |at| {
                 Duration::from_millis(at.since(started_at))
             }),
             stop: stop.clone(),
@@ -390,7 +434,15 @@ impl Engine {
 }
 
 impl Open {
-    fn of(instance: &Instance, fence: AttemptFence, now: Timestamp) -> Option<Self> {
+    /// When an attempt that starts to run then must be stopped.
+    fn deadline(&self, started_at: Timestamp) -> Option<Timestamp> {
+        let attempt = self
+            .attempt_timeout
+            .map(|timeout| started_at.after(timeout));
+        attempt.into_iter().chain(self.total).min()
+    }
+
+    fn of(instance: &Instance, fence: AttemptFence) -> Option<Self> {
         decide::open_attempt(instance, fence).ok()?;
         let task = instance.tasks().get(&fence.task)?;
         match &task.state {
@@ -407,7 +459,8 @@ impl Open {
                 at_most_once: options.at_most_once,
                 starts: *starts,
                 deaths: starts.saturating_sub(*stops),
-                deadline: decide::attempt_deadline(task, now),
+                attempt_timeout: options.attempt_timeout,
+                total: decide::total_deadline(task),
             }),
             _ => None,
         }

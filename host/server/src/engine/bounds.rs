@@ -61,7 +61,7 @@ impl<T> Doorway<T> {
         }
     }
 
-    /// True if it may run now; else `what` waits, and comes out of [`Doorway::leave`].
+    /// True if it is in; else `what` waits, and comes out of [`Doorway::leave`] when it is.
     pub(crate) fn enter(&self, id: &InstanceId, name: &Name, what: impl FnOnce() -> T) -> bool {
         let mut inner = self.lock();
         if self.is_free(&inner, id, name) {
@@ -76,14 +76,41 @@ impl<T> Doorway<T> {
         false
     }
 
-    /// One that ran does so no more. Hands out what may be tried now: it enters again.
-    pub(crate) fn leave(&self, id: &InstanceId, name: &Name) -> Option<T> {
+    /// One that was let in is out again. Hands out all that have their turn now; they are in.
+    pub(crate) fn leave(&self, id: &InstanceId, name: &Name) -> Vec<(InstanceId, Name, T)> {
         let mut inner = self.lock();
         inner.running -= 1;
         uncount(&mut inner.by_instance, id);
         uncount(&mut inner.by_name, name);
+        let mut let_in = Vec::new();
+        while let Some(((id, name), what)) = self.next(&mut inner) {
+            inner.count(&id, &name);
+            let_in.push((id, name, what));
+        }
+        let_in
+    }
+
+    /// Takes what waits for an instance out of the line, as far as it is told.
+    pub(crate) fn forget(&self, id: &InstanceId, which: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut inner = self.lock();
+        let theirs = |group: &&Group| group.0 == *id;
+        let groups: Vec<_> = inner.waiting.keys().filter(theirs).cloned().collect();
+        let mut forgotten = Vec::new();
+        for group in groups {
+            let line = inner.waiting.remove(&group).unwrap_or_default();
+            let (out, stays): (Vec<_>, VecDeque<_>) = split(line, &which);
+            forgotten.extend(out);
+            if !stays.is_empty() {
+                inner.waiting.insert(group, stays);
+            }
+        }
+        forgotten
+    }
+
+    /// The one that has waited longest of those that may run.
+    fn next(&self, inner: &mut Inner<T>) -> Option<(Group, T)> {
         let groups = inner.waiting.iter();
-        let free = groups.filter(|((id, name), _)| self.is_free(&inner, id, name));
+        let free = groups.filter(|((id, name), _)| self.is_free(inner, id, name));
         let first = free.filter_map(|(group, line)| Some((line.front()?.0, group)));
         let group = first.min_by_key(|(place, _)| *place)?.1.clone();
         let line = inner.waiting.get_mut(&group)?;
@@ -91,7 +118,7 @@ impl<T> Doorway<T> {
         if line.is_empty() {
             inner.waiting.remove(&group);
         }
-        Some(what)
+        Some((group, what))
     }
 
     fn is_free(&self, inner: &Inner<T>, id: &InstanceId, name: &Name) -> bool {
@@ -105,6 +132,19 @@ impl<T> Doorway<T> {
     fn lock(&self) -> MutexGuard<'_, Inner<T>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What waited and is told, and the rest with its places in the line.
+fn split<T>(line: VecDeque<(u64, T)>, which: impl Fn(&T) -> bool) -> (Vec<T>, VecDeque<(u64, T)>) {
+    let (mut out, mut stays) = (Vec::new(), VecDeque::new());
+    for (place, what) in line {
+        if which(&what) {
+            out.push(what);
+        } else {
+            stays.push_back((place, what));
+        }
+    }
+    (out, stays)
 }
 
 impl<T> Inner<T> {
@@ -143,12 +183,14 @@ mod tests {
         assert!(!door.enter(&a, &ship, || 4), "two of one instance");
         assert!(door.enter(&b, &ship, || 5));
         assert!(!door.enter(&b, &ship, || 6), "three in all");
-        assert_eq!(door.leave(&a, &ship), Some(4));
-        assert!(door.enter(&a, &ship, || 4));
-        assert_eq!(door.leave(&a, &pay), Some(2));
-        assert!(door.enter(&b, &pay, || 2));
-        assert_eq!(door.leave(&b, &pay), Some(6));
-        assert!(door.enter(&b, &ship, || 6));
-        assert_eq!(door.leave(&b, &ship), None);
+        let leave =
+            |id, name| -> Vec<_> { door.leave(id, name).into_iter().map(|it| it.2).collect() };
+        assert_eq!(leave(&a, &ship), [4]);
+        assert_eq!(leave(&a, &pay), [2]);
+        assert!(!door.enter(&a, &ship, || 7) && !door.enter(&b, &pay, || 8));
+        assert_eq!(door.forget(&a, |what| *what == 7), [7]);
+        assert_eq!(leave(&b, &pay), [6], "the line goes before the name");
+        assert_eq!(leave(&b, &ship), [8]);
+        assert_eq!(leave(&b, &pay), [0; 0]);
     }
 }

@@ -60,7 +60,12 @@ impl Clock {
     /// Puts the clock forward.
     pub fn advance(&self, by: Duration) {
         let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
-        self.0.ahead.fetch_add(millis, Ordering::AcqRel);
+        let ahead = |ahead: u64| Some(ahead.saturating_add(millis));
+        // It always gives a value.
+        let _ = self
+            .0
+            .ahead
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, ahead);
     }
 
     /// From here on time is skipped, or passes again as it does.

@@ -5,6 +5,8 @@ use wfhost_core::{Instance, Task, TaskId, TaskState, Timestamp};
 
 /// What is due in one instance.
 pub(super) struct Due {
+    /// The generation that it is due in.
+    pub(super) generation: u32,
     /// From when on a turn is.
     pub(super) turn: Option<Timestamp>,
     pub(super) tasks: Vec<(TaskId, What)>,
@@ -36,6 +38,7 @@ impl Due {
             due.extend(decide::total_deadline(task).map(|at| (id, What::Deadline(at, of))));
         }
         Self {
+            generation: instance.started().generation,
             turn: instance.turn_due_at(),
             tasks: due,
         }

@@ -37,6 +37,7 @@ use wfhost_store::{Store, SubmitError, Submitted};
 
 use crate::error::Error;
 use ask::Answers;
+use attempt::Inside;
 pub use bounds::Bounds;
 use bounds::Doorway;
 pub use clock::Clock;
@@ -63,7 +64,8 @@ pub struct Observed {
 enum Job {
     Begin(Box<Begun>),
     Turn(Arc<Slot>),
-    Attempt(Arc<Slot>, AttemptFence),
+    /// With its ticket, if it had to wait for one.
+    Attempt(Arc<Slot>, AttemptFence, Option<Inside>),
     Deadline(Arc<Slot>, TaskFence),
     Fire(Arc<Slot>, TaskId),
     Other(Arc<Slot>, TaskId),
@@ -76,7 +78,7 @@ impl Job {
         match self {
             Self::Begin(begun) => &begun.slot,
             Self::Turn(slot)
-            | Self::Attempt(slot, _)
+            | Self::Attempt(slot, ..)
             | Self::Deadline(slot, _)
             | Self::Fire(slot, _)
             | Self::Other(slot, _)
@@ -100,7 +102,7 @@ pub(crate) struct Engine {
     timers: Timers<Job>,
     gate: Arc<Gate>,
     reservations: Reservations,
-    doorway: Doorway<Job>,
+    doorway: Doorway<(Arc<Slot>, AttemptFence)>,
     answers: Answers,
     /// Jobs that are queued or run, of all instances.
     busy: AtomicUsize,
@@ -149,14 +151,19 @@ impl Engine {
         if slot.set_driven() {
             return Ok(());
         }
-        let due = self
-            .store
-            .look(id, |instance| Due::of(instance, instance.tasks().keys()))?;
+        let due = self.store.look(id, |instance| {
+            let due = Due::of(instance, instance.tasks().keys());
+            (due, instance.status().has_ended())
+        })?;
+        // Counts as work, so that no time is skipped before all of it is known.
+        self.begin_job(&slot);
         match due {
-            Some(due) => self.pursue(&slot, due),
+            Some((_, true)) => slot.end(),
+            Some((due, false)) => self.pursue(&slot, due),
             None => slot.unset_driven(),
         }
         let found = slot.is_driven();
+        self.done(&slot);
         self.release(&slot);
         if found {
             Ok(())
@@ -324,13 +331,14 @@ impl Engine {
         reads: &ReadSet,
         decide: impl FnOnce(&Instance) -> Result<Vec<Record>, Refused>,
     ) -> Result<Position, SubmitError> {
-        let mut children = Vec::new();
+        let (mut children, mut generation) = (Vec::new(), 0);
         let submitted = self.store.submit_all(&slot.id, reads, |instance| {
             let records = decide(instance)?;
             children = left_children(instance, &records);
+            generation = instance.started().generation;
             Ok(records)
         })?;
-        self.follow(slot, &submitted.records);
+        self.follow(slot, generation, &submitted.records);
         for child in &children {
             self.look_at_parent(child);
         }
@@ -342,7 +350,7 @@ impl Engine {
         match job {
             Job::Begin(begun) => self.begin(*begun),
             Job::Turn(slot) => self.turns(&slot),
-            Job::Attempt(slot, fence) => self.attempt(&slot, fence),
+            Job::Attempt(slot, fence, inside) => self.attempt(&slot, fence, inside),
             Job::Deadline(slot, fence) => self.deadline(&slot, fence),
             Job::Fire(slot, task) => self.fire(&slot, task),
             Job::Other(slot, task) => self.other(&slot, task),
@@ -392,10 +400,8 @@ impl Engine {
     /// Whether nothing is left to do before something comes from outside or its time comes; where
     /// time is skipped, before something comes from outside.
     fn is_quiet(&self) -> bool {
-        let due = |at| self.clock.skips() || at <= self.now();
-        // Looked at first: what fires counts as a job before it is out of the timers.
-        let waits = self.timers.next_at().is_some_and(due);
-        !waits && self.busy.load(Ordering::SeqCst) == 0
+        let idle = || self.busy.load(Ordering::SeqCst) == 0;
+        self.timers.are_quiet(&self.clock, idle)
     }
 
     /// Waits until nothing is left to do.
@@ -440,15 +446,16 @@ impl Engine {
 
     /// Tells those who wait, if the instance has ended or is stuck.
     fn settle(self: &Arc<Self>, slot: &Arc<Slot>) -> Result<(), Error> {
-        if slot.is_busy() {
+        if slot.is_busy() && !slot.has_ended() {
             return Ok(());
         }
         if slot.is_awaited() {
             let status = self.store.look(&slot.id, Instance::status)?;
-            let rests = |status: Status| {
+            // One that is not there any more was purged.
+            let rests = status.is_none_or(|status| {
                 status.has_ended() || [Status::Stalled, Status::Suspended].contains(&status)
-            };
-            if status.is_some_and(rests) {
+            });
+            if rests || slot.has_ended() {
                 let position = self.store.submitted();
                 for waiter in slot.take_waiters() {
                     self.gate.when_durable(position, move |result| {
@@ -482,7 +489,10 @@ impl Engine {
     /// All the time that an activity may take is over. One that runs just now notices itself.
     fn deadline(self: &Arc<Self>, slot: &Arc<Slot>, of: TaskFence) {
         if slot.runs(of.task) {
-            return;
+            // Looked at again, in case it gives up its attempt without an end.
+            let at = self.now().after(DEADLINE_AGAIN_MS);
+            let job = Job::Deadline(Arc::clone(slot), of);
+            return self.set_alarm(at, of.generation, Wakes::Deadline(of.task), job);
         }
         let ended = self.submit(slot, &ReadSet::default(), |instance| {
             Ok(vec![decide::time_out(instance, of, self.now())?])
@@ -490,8 +500,8 @@ impl Engine {
         self.note(ended.map(drop));
     }
 
-    /// What follows from records that have taken their place.
-    fn follow(self: &Arc<Self>, slot: &Arc<Slot>, records: &[Arc<Record>]) {
+    /// What follows from records that have taken their place, in a generation of an instance.
+    fn follow(self: &Arc<Self>, slot: &Arc<Slot>, generation: u32, records: &[Arc<Record>]) {
         let mut tasks = Vec::new();
         let (mut moved, mut ended, mut terminated) = (false, false, false);
         for record in records {
@@ -502,8 +512,12 @@ impl Engine {
                     for command in &turn.commands {
                         match command {
                             Command::Cancel { task } => {
-                                slot.stop_attempts(|it| it.task == *task);
-                                self.timers.forget_task(&slot.id, *task);
+                                let theirs = |it: &AttemptFence| {
+                                    (it.generation, it.task) == (generation, *task)
+                                };
+                                slot.stop_attempts(theirs);
+                                self.leave_line(slot, theirs);
+                                self.timers.forget_task(slot.number, generation, *task);
                             }
                             command => tasks.extend(command.task()),
                         }
@@ -514,18 +528,30 @@ impl Engine {
                     );
                 }
                 Record::Attempt(attempt) if attempt.retry_at.is_none() => {
-                    self.timers.forget_task(&slot.id, attempt.task);
+                    self.timers
+                        .forget_task(slot.number, generation, attempt.task);
                 }
                 Record::Attempt(attempt) => tasks.push(attempt.task),
-                Record::Accepted(accepted) => {
-                    if let Happening::ChildFailed { task, .. } = &accepted.what {
-                        tasks.push(*task);
+                Record::Accepted(accepted) => match &accepted.what {
+                    Happening::ChildFailed { task, .. } => tasks.push(*task),
+                    // One that had not begun has ended with that.
+                    Happening::CancelRequested { .. } => {
+                        let status = self.store.look(&slot.id, Instance::status);
+                        ended |= matches!(status, Ok(Some(status)) if status.has_ended());
                     }
-                }
+                    // One whose time was over may wait for its turn still.
+                    Happening::TaskEnded { task, .. } => {
+                        self.leave_line(slot, |it| (it.generation, it.task) == (generation, *task))
+                    }
+                    _ => {}
+                },
+                Record::Unstalled(unstalled) => tasks.push(unstalled.task),
                 // Tasks of the generation before have no one to answer to.
-                Record::Started(_) => {
-                    slot.stop_attempts(|_| true);
-                    self.timers.forget(&slot.id);
+                Record::Started(started) => {
+                    let before = |it: &AttemptFence| it.generation < started.generation;
+                    slot.stop_attempts(before);
+                    self.leave_line(slot, before);
+                    self.timers.forget_before(slot.number, started.generation);
                 }
                 Record::Ended(_) => (ended, terminated) = (true, true),
                 _ => {}
@@ -534,7 +560,8 @@ impl Engine {
         self.answer(&slot.id, records);
         if ended {
             slot.end();
-            self.timers.forget(&slot.id);
+            self.leave_line(slot, |_| true);
+            self.timers.forget_before(slot.number, u32::MAX);
             self.ended(slot);
         }
         if terminated {
@@ -555,10 +582,10 @@ impl Engine {
 
     /// Has done what is due, now or at its time.
     fn pursue(self: &Arc<Self>, slot: &Arc<Slot>, due: Due) {
-        let now = self.now();
+        let (now, generation) = (self.now(), due.generation);
         match due.turn {
             Some(at) if at > now => {
-                self.set_alarm(at, Wakes::Turn, Job::Turn(Arc::clone(slot)));
+                self.set_alarm(at, generation, Wakes::Turn, Job::Turn(Arc::clone(slot)));
             }
             Some(_) if slot.queue_turn() => self.push(Job::Turn(Arc::clone(slot))),
             Some(_) | None => {}
@@ -566,7 +593,9 @@ impl Engine {
         for (task, what) in due.tasks {
             let slot = Arc::clone(slot);
             let (at, wakes, job) = match what {
-                What::Attempt(fence, at) => (at, Wakes::Task(task), Job::Attempt(slot, fence)),
+                What::Attempt(fence, at) => {
+                    (at, Wakes::Task(task), Job::Attempt(slot, fence, None))
+                }
                 What::Fire(at) => (at, Wakes::Task(task), Job::Fire(slot, task)),
                 What::Other(at) => (at, Wakes::Task(task), Job::Other(slot, task)),
                 What::Deadline(at, of) => (at, Wakes::Deadline(task), Job::Deadline(slot, of)),
@@ -574,14 +603,19 @@ impl Engine {
             if at <= now {
                 self.push(job);
             } else {
-                self.set_alarm(at, wakes, job);
+                self.set_alarm(at, generation, wakes, job);
             }
         }
     }
 
-    fn set_alarm(&self, at: Timestamp, what: Wakes, job: Job) {
-        let id = job.slot().id.clone();
-        self.timers.set(at, Alarm { id, what }, job);
+    fn set_alarm(&self, at: Timestamp, generation: u32, what: Wakes, job: Job) {
+        let slot = job.slot().number;
+        let alarm = Alarm {
+            slot,
+            generation,
+            what,
+        };
+        self.timers.set(at, alarm, job);
     }
 
     fn stall(self: &Arc<Self>, slot: &Arc<Slot>, task: Option<TaskId>, reason: StallReason) {
@@ -634,14 +668,10 @@ impl Engine {
         )
     }
 
-    /// A slot for a new run of an id: what is left of one that has ended is not its concern.
-    fn fresh_slot(&self, id: &InstanceId) -> Arc<Slot> {
-        let mut slots = self.slots();
-        if slots.get(id).is_some_and(|slot| slot.has_ended()) {
-            slots.remove(id);
-        }
-        drop(slots);
-        self.slot(id)
+    /// From here on this slot is the one of its id: what is left of one whose instance has ended is
+    /// not its concern.
+    fn install(&self, slot: &Arc<Slot>) {
+        self.slots().insert(slot.id.clone(), Arc::clone(slot));
     }
 
     /// Forgets a slot that nobody has to do with: its instance has ended, or is not driven.
@@ -707,6 +737,9 @@ fn tell(gate: &Gate, observers: &Observers, id: &InstanceId, submitted: &Submitt
         }
     });
 }
+
+/// How long after its time an activity is looked at again that runs just then.
+const DEADLINE_AGAIN_MS: u64 = 10;
 
 /// The children whose tasks these records close.
 fn left_children(instance: &Instance, records: &[Record]) -> Vec<InstanceId> {

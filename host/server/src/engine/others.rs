@@ -11,7 +11,7 @@ use wfhost_core::state::ReadSet;
 use wfhost_core::{
     Digest, Failure, Instance, InstanceId, Json, Name, Role, TaskId, TaskState, kind,
 };
-use wfhost_store::{Query, Reuse, SubmitError};
+use wfhost_store::{Query, Reuse, SubmitError, Summary};
 
 use super::slot::Slot;
 use super::{Engine, Job};
@@ -210,10 +210,10 @@ impl Engine {
             Ok((sent, told)) => {
                 if let Some(sent) = sent {
                     let target = self.slot(&id);
-                    self.follow(&target, &sent.records);
+                    self.follow(&target, 0, &sent.records);
                     self.release(&target);
                 }
-                self.follow(slot, &told.records);
+                self.follow(slot, of.generation, &told.records);
             }
             Err(error) => self.note(Err(error)),
         }
@@ -325,20 +325,20 @@ impl Engine {
 
     /// The children of an instance that answer to it and have not ended.
     pub(crate) fn unfinished_children(&self, id: &InstanceId) -> Result<Vec<InstanceId>, Error> {
+        let Some(run) = self.store.look(id, |parent| parent.started().run)? else {
+            return Ok(Vec::new());
+        };
         let mut query = Query {
             parent: Some(id.clone()),
             limit: 1_000,
             ..Query::default()
         };
+        let answers = |row: &&Summary| row.parent_run == Some(run) && !row.detached;
         let mut children = Vec::new();
         loop {
             let page = self.store.find(&query)?;
             let unfinished = page.rows.iter().filter(|row| !row.status.has_ended());
-            children.extend(
-                unfinished
-                    .filter(|row| !row.detached)
-                    .map(|row| row.id.clone()),
-            );
+            children.extend(unfinished.filter(answers).map(|row| row.id.clone()));
             match page.next {
                 Some(next) => query.after = Some(next),
                 None => return Ok(children),

@@ -1,7 +1,7 @@
 //! What the engine keeps in memory of one instance that it drives.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
@@ -17,6 +17,9 @@ type Waiter = oneshot::Sender<Result<(), Lost>>;
 /// One driven instance.
 pub(crate) struct Slot {
     pub(crate) id: InstanceId,
+    /// Tells this slot from others of the same id.
+    pub(super) number: u64,
+
     /// Taken for the length of a turn: one instance takes one turn at a time.
     pub(super) guest: Mutex<Option<Warm>>,
     driven: AtomicBool,
@@ -55,8 +58,10 @@ pub(super) struct Warm {
 
 impl Slot {
     pub(super) fn new(id: InstanceId) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
         Self {
             id,
+            number: COUNT.fetch_add(1, Ordering::Relaxed),
             guest: Mutex::new(None),
             driven: AtomicBool::new(false),
             turn_queued: AtomicBool::new(false),
@@ -155,7 +160,10 @@ impl Slot {
     }
 
     pub(super) fn wait(&self, waiter: Waiter) {
-        lock(&self.waiters).push(waiter);
+        let mut waiters = lock(&self.waiters);
+        // Those who gave up are forgotten.
+        waiters.retain(|waiter| !waiter.is_closed());
+        waiters.push(waiter);
     }
 
     pub(super) fn is_awaited(&self) -> bool {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use wfhost_core::{InstanceId, TaskId, Timestamp};
+use wfhost_core::{TaskId, Timestamp};
 
 use super::clock::Clock;
 
@@ -16,7 +16,10 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// What a timer is for; there is one of each.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Alarm {
-    pub(crate) id: InstanceId,
+    /// Whose it is: the number of a slot, so that another run of the same id has its own.
+    pub(crate) slot: u64,
+    pub(crate) generation: u32,
+
     pub(crate) what: Wakes,
 }
 
@@ -90,25 +93,29 @@ impl<T> Timers<T> {
     }
 
     /// Forgets what was set for a task.
-    pub(crate) fn forget_task(&self, id: &InstanceId, task: TaskId) {
+    pub(crate) fn forget_task(&self, slot: u64, generation: u32, task: TaskId) {
         let mut due = self.lock();
         for what in [Wakes::Task(task), Wakes::Deadline(task)] {
-            let id = id.clone();
-            due.remove(&Alarm { id, what });
+            due.remove(&Alarm {
+                slot,
+                generation,
+                what,
+            });
         }
     }
 
-    /// Forgets all that was set for an instance.
-    pub(crate) fn forget(&self, id: &InstanceId) {
+    /// Forgets all that was set for a slot, in generations before this one.
+    pub(crate) fn forget_before(&self, slot: u64, generation: u32) {
         let first = Alarm {
-            id: id.clone(),
+            slot,
+            generation: 0,
             what: Wakes::Turn,
         };
         let mut due = self.lock();
         let from = (Bound::Included(&first), Bound::Unbounded);
         let alarms = due.by_alarm.range(from).map(|(alarm, _)| alarm);
         let theirs: Vec<_> = alarms
-            .take_while(|alarm| alarm.id == *id)
+            .take_while(|alarm| alarm.slot == slot && alarm.generation < generation)
             .cloned()
             .collect();
         for alarm in &theirs {
@@ -120,6 +127,14 @@ impl<T> Timers<T> {
     pub(crate) fn next_at(&self) -> Option<Timestamp> {
         let due = self.lock();
         due.by_time.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Whether nothing is due now, or at all where time is skipped, and `idle` says that nothing is
+    /// being done. Both are seen at once: what sets a timer is done only after it is set.
+    pub(crate) fn are_quiet(&self, clock: &Clock, idle: impl Fn() -> bool) -> bool {
+        let due = self.lock();
+        let next = due.by_time.first_key_value().map(|((at, _), _)| *at);
+        next.is_none_or(|at| !clock.skips() && at > clock.now()) && idle()
     }
 
     /// Looks again: the clock or what else there is to do has changed.
@@ -175,9 +190,10 @@ impl<T> Timers<T> {
 mod tests {
     use super::*;
 
-    fn task(id: &str, task: u32) -> Alarm {
+    fn task(slot: u64, task: u32) -> Alarm {
         Alarm {
-            id: id.parse().unwrap(),
+            slot,
+            generation: 0,
             what: Wakes::Task(TaskId(task)),
         }
     }
@@ -193,18 +209,18 @@ mod tests {
     fn only_what_is_due_fires_and_what_is_forgotten_does_not() {
         let (timers, clock) = (Timers::new(), Clock::still(Timestamp(100)));
         for (at, alarm, what) in [
-            (50, task("a", 1), 1),
-            (100, task("a", 2), 2),
-            (101, task("a", 3), 3),
-            (60, task("b", 1), 4),
-            (70, task("b", 1), 5),
-            (10, task("c", 1), 6),
+            (50, task(1, 1), 1),
+            (100, task(1, 2), 2),
+            (101, task(1, 3), 3),
+            (60, task(2, 1), 4),
+            (70, task(2, 1), 5),
+            (10, task(3, 1), 6),
         ] {
             timers.set(Timestamp(at), alarm, what);
         }
-        timers.forget(&"c".parse().unwrap());
+        timers.forget_before(3, 1);
         assert_eq!(fired(&timers, &clock), [1, 5, 2]);
-        timers.forget_task(&"a".parse().unwrap(), TaskId(3));
+        timers.forget_task(1, 0, TaskId(3));
         clock.advance(Duration::from_secs(1));
         assert_eq!(fired(&timers, &clock), [0; 0]);
     }
@@ -212,8 +228,8 @@ mod tests {
     #[test]
     fn skipped_time_jumps_from_timer_to_timer() {
         let (timers, clock) = (Timers::new(), Clock::still(Timestamp(0)));
-        timers.set(Timestamp(86_400_000), task("a", 1), 1);
-        timers.set(Timestamp(172_800_000), task("a", 2), 2);
+        timers.set(Timestamp(86_400_000), task(1, 1), 1);
+        timers.set(Timestamp(172_800_000), task(1, 2), 2);
         assert_eq!(fired(&timers, &clock), [0; 0]);
         clock.set_skips(true);
         assert!(matches!(

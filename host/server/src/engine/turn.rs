@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use wfhost_core::decide::{self, Refused, TurnFence};
-use wfhost_core::record::{Rerun, StallReason, Started, Step, Turn};
+use wfhost_core::record::{Asked, Rerun, StallReason, Started, Step, Turn};
 use wfhost_core::state::{Session, SessionEnd};
 use wfhost_core::{Delivered, Digest, Failure, Instance, Name, Position, Role, Timestamp, kind};
 use wfhost_sandbox::{Birth, Guest, Module, Origin, TurnEnd, Unusable};
@@ -43,7 +43,8 @@ impl Engine {
         reuse: Reuse,
     ) -> oneshot::Receiver<Result<Position, Error>> {
         let (told, result) = oneshot::channel();
-        let slot = self.fresh_slot(&started.id);
+        // It is the id's own once the start is recorded.
+        let slot = Arc::new(Slot::new(started.id.clone()));
         self.push(Job::Begin(Box::new(Begun {
             slot,
             started,
@@ -101,15 +102,27 @@ impl Engine {
     ) -> Result<(Position, Option<StallReason>), Error> {
         let later = started.begins_at.is_some_and(|at| at > self.now());
         let (guest, end) = self.first_turn(&started)?;
-        let position = self
-            .store
-            .start(started, |before| Ok(reuse.on(before)))
-            .map_err(|error| Error::from((slot.id.clone(), error)))?
-            .submitted;
+        let (key, mut repeated) = (started.key.clone(), false);
+        let begun = self.store.start(started, |before| {
+            let asked = key.as_ref().and_then(|key| before.asked(key));
+            // The same request was made at the same time, and was faster.
+            repeated = asked == Some(Asked::Start);
+            Ok(if repeated {
+                wfhost_store::Reuse::Refuse
+            } else {
+                reuse.on(before)
+            })
+        });
+        if repeated {
+            return Ok((self.store.submitted(), None));
+        }
+        let begun = begun.map_err(|error| Error::from((slot.id.clone(), error)))?;
+        let position = begun.submitted;
         slot.set_driven();
+        self.install(slot);
         // The turns that are due from here on are this job's.
         slot.queue_turn();
-        self.follow(slot, &position.records);
+        self.follow(slot, 0, &position.records);
         if later {
             // That was for its input only.
             return Ok((position.position, None));
@@ -169,6 +182,10 @@ impl Engine {
         let mut reservation = None;
         let mut taken = 0;
         while let Some(standing) = self.standing(slot)? {
+            if slot.has_ended() {
+                // Another run has the id.
+                break;
+            }
             let warm = held.take().filter(|warm| warm.fence == standing.fence);
             let mut guest = match warm {
                 Some(warm) => warm.guest,
