@@ -22,6 +22,7 @@
 //! # }
 //! ```
 
+mod asking;
 mod checked;
 pub mod cli;
 mod engine;
@@ -33,9 +34,11 @@ mod narrate;
 pub mod package;
 mod replay;
 mod start;
+mod starting;
 mod tidy;
 pub mod view;
 
+pub use asking::Children;
 pub use checked::Checked;
 pub use engine::{Bounds, Clock, Observed};
 #[doc(hidden)]
@@ -45,10 +48,10 @@ pub use error::Error;
 #[doc(hidden)]
 pub use host::{Compiler, Outside};
 pub use host::{Deployment, Host, Options, Settled, Upload};
-pub use instances::{Children, RerunRequest};
 pub use narrate::{Narrator, Told, waits_for};
 pub use replay::Replayed;
 pub use start::{Reuse, StartRequest};
+pub use starting::RerunRequest;
 pub use tidy::Retention;
 pub use wfhost_core::record::{Entry, Event, Record, StallReason, StateWrite};
 pub use wfhost_core::{

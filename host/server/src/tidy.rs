@@ -7,10 +7,10 @@ use wfhost_core::decide::{ParentStands, parent_stands};
 use wfhost_core::{InstanceId, Status, Timestamp};
 use wfhost_store::{Query, Store};
 
+use crate::asking::Children;
 use crate::engine::Clock;
 use crate::error::Error;
 use crate::host::{Host, blocking};
-use crate::instances::Children;
 
 /// How long instances are kept after they have ended; `None` is for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -8,9 +8,9 @@ use wfhost_core::{InstanceId, Name};
 use wfhost_store::Summary;
 
 use super::{Exit, Failure, Target, args, close, find, print, say, text};
+use crate::asking::Children;
 use crate::error::Error;
 use crate::host::Host;
-use crate::instances::Children;
 use crate::view;
 
 /// How something is told, for every command that tells.

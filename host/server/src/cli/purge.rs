@@ -10,9 +10,9 @@ use wfhost_store::Query;
 
 use super::find::{self, Filter};
 use super::{Db, Exit, Failure, args, close, print, say, text};
+use crate::asking::Children;
 use crate::error::Error;
 use crate::host::Host;
-use crate::instances::Children;
 
 /// Remove instances that have ended
 ///

@@ -10,9 +10,9 @@ use super::hosting::{self, Hosting};
 use super::wait::{Driving, Showing, Signals, attend};
 use super::{Exit, Failure, Target, close, instance, print, say};
 use crate::host::Host;
-use crate::instances::RerunRequest;
 use crate::narrate::Narrator;
 use crate::start;
+use crate::starting::RerunRequest;
 
 /// Do again what an instance did, as a new instance
 ///

@@ -6,6 +6,7 @@
 //! thread of its own.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use std::time::Duration;
 
@@ -47,8 +48,8 @@ pub(super) struct Inside {
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        // Those who wait for a host that stops wait for its next start.
-        if self.engine.stopping() {
+        // Those who wait for a host that stops, or has failed, wait for its next start.
+        if self.engine.stopping() || self.engine.lost.load(Ordering::Acquire) {
             return;
         }
         for (id, name, (slot, fence)) in self.engine.doorway.leave(&self.id, &self.name) {

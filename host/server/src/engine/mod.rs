@@ -13,6 +13,7 @@ mod attempt;
 mod bounds;
 mod clock;
 mod due;
+mod follow;
 mod gate;
 mod others;
 mod queue;
@@ -29,9 +30,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 use wfhost_core::decide::{self, AttemptFence, Refused, TaskFence};
-use wfhost_core::record::{Command, Happening, Record, StallReason, Step};
+use wfhost_core::record::{Record, StallReason};
 use wfhost_core::state::ReadSet;
-use wfhost_core::{Digest, Instance, InstanceId, Position, Status, TaskId, TaskState, Timestamp};
+use wfhost_core::{Digest, Instance, InstanceId, Position, Status, TaskId, Timestamp};
 use wfhost_sandbox::{Module, Sandbox};
 use wfhost_store::{Store, SubmitError, Submitted};
 
@@ -41,13 +42,14 @@ use attempt::Inside;
 pub use bounds::Bounds;
 use bounds::Doorway;
 pub use clock::Clock;
-use due::{Due, What};
+use due::Due;
+use follow::left_children;
 use gate::{Gate, Lost};
 use queue::Queue;
 use reserve::Reservations;
 pub(crate) use running::{Running, Setup};
 use slot::Slot;
-use timers::{Alarm, Timers, Wakes};
+use timers::Timers;
 use turn::Begun;
 pub(crate) use turn::try_start;
 
@@ -470,154 +472,6 @@ impl Engine {
         Ok(())
     }
 
-    fn fire(self: &Arc<Self>, slot: &Arc<Slot>, task: TaskId) {
-        let fired = self.submit(slot, &ReadSet::default(), |instance| {
-            Ok(vec![decide::fire_timer(instance, task, self.now())?])
-        });
-        if let Err(SubmitError::Refused(Refused::Stale)) = &fired {
-            // Cancelled; or the clock has been set back since it was due, and it is due again.
-            let due = self
-                .store
-                .look(&slot.id, |instance| Due::of(instance, [task].iter()));
-            if let Ok(Some(due)) = due {
-                self.pursue(slot, due);
-            }
-        }
-        self.note(fired.map(drop));
-    }
-
-    /// All the time that an activity may take is over. One that runs just now notices itself.
-    fn deadline(self: &Arc<Self>, slot: &Arc<Slot>, of: TaskFence) {
-        if slot.runs(of.task) {
-            // Looked at again, in case it gives up its attempt without an end.
-            let at = self.now().after(DEADLINE_AGAIN_MS);
-            let job = Job::Deadline(Arc::clone(slot), of);
-            return self.set_alarm(at, of.generation, Wakes::Deadline(of.task), job);
-        }
-        let ended = self.submit(slot, &ReadSet::default(), |instance| {
-            Ok(vec![decide::time_out(instance, of, self.now())?])
-        });
-        self.note(ended.map(drop));
-    }
-
-    /// What follows from records that have taken their place, in a generation of an instance.
-    fn follow(self: &Arc<Self>, slot: &Arc<Slot>, generation: u32, records: &[Arc<Record>]) {
-        let mut tasks = Vec::new();
-        let (mut moved, mut ended, mut terminated) = (false, false, false);
-        for record in records {
-            // A stall is no reason to try again at once.
-            moved |= !matches!(record.as_ref(), Record::Stalled(_));
-            match record.as_ref() {
-                Record::Turn(turn) => {
-                    for command in &turn.commands {
-                        match command {
-                            Command::Cancel { task } => {
-                                let theirs = |it: &AttemptFence| {
-                                    (it.generation, it.task) == (generation, *task)
-                                };
-                                slot.stop_attempts(theirs);
-                                self.leave_line(slot, theirs);
-                                self.timers.forget_task(slot.number, generation, *task);
-                            }
-                            command => tasks.extend(command.task()),
-                        }
-                    }
-                    ended |= matches!(
-                        turn.step,
-                        Step::Completed(_) | Step::Failed(_) | Step::Cancelled
-                    );
-                }
-                Record::Attempt(attempt) if attempt.retry_at.is_none() => {
-                    self.timers
-                        .forget_task(slot.number, generation, attempt.task);
-                }
-                Record::Attempt(attempt) => tasks.push(attempt.task),
-                Record::Accepted(accepted) => match &accepted.what {
-                    Happening::ChildFailed { task, .. } => tasks.push(*task),
-                    // One that had not begun has ended with that.
-                    Happening::CancelRequested { .. } => {
-                        let status = self.store.look(&slot.id, Instance::status);
-                        ended |= matches!(status, Ok(Some(status)) if status.has_ended());
-                    }
-                    // One whose time was over may wait for its turn still.
-                    Happening::TaskEnded { task, .. } => {
-                        self.leave_line(slot, |it| (it.generation, it.task) == (generation, *task))
-                    }
-                    _ => {}
-                },
-                Record::Unstalled(unstalled) => tasks.push(unstalled.task),
-                // Tasks of the generation before have no one to answer to.
-                Record::Started(started) => {
-                    let before = |it: &AttemptFence| it.generation < started.generation;
-                    slot.stop_attempts(before);
-                    self.leave_line(slot, before);
-                    self.timers.forget_before(slot.number, started.generation);
-                }
-                Record::Ended(_) => (ended, terminated) = (true, true),
-                _ => {}
-            }
-        }
-        self.answer(&slot.id, records);
-        if ended {
-            slot.end();
-            self.leave_line(slot, |_| true);
-            self.timers.forget_before(slot.number, u32::MAX);
-            self.ended(slot);
-        }
-        if terminated {
-            self.look_at_children(&slot.id);
-        }
-        if !slot.is_driven() || !moved || ended {
-            return;
-        }
-        match self
-            .store
-            .look(&slot.id, |instance| Due::of(instance, tasks.iter()))
-        {
-            Ok(Some(due)) => self.pursue(slot, due),
-            Ok(None) => {}
-            Err(error) => self.note(Err(error.into())),
-        }
-    }
-
-    /// Has done what is due, now or at its time.
-    fn pursue(self: &Arc<Self>, slot: &Arc<Slot>, due: Due) {
-        let (now, generation) = (self.now(), due.generation);
-        match due.turn {
-            Some(at) if at > now => {
-                self.set_alarm(at, generation, Wakes::Turn, Job::Turn(Arc::clone(slot)));
-            }
-            Some(_) if slot.queue_turn() => self.push(Job::Turn(Arc::clone(slot))),
-            Some(_) | None => {}
-        }
-        for (task, what) in due.tasks {
-            let slot = Arc::clone(slot);
-            let (at, wakes, job) = match what {
-                What::Attempt(fence, at) => {
-                    (at, Wakes::Task(task), Job::Attempt(slot, fence, None))
-                }
-                What::Fire(at) => (at, Wakes::Task(task), Job::Fire(slot, task)),
-                What::Other(at) => (at, Wakes::Task(task), Job::Other(slot, task)),
-                What::Deadline(at, of) => (at, Wakes::Deadline(task), Job::Deadline(slot, of)),
-            };
-            if at <= now {
-                self.push(job);
-            } else {
-                self.set_alarm(at, generation, wakes, job);
-            }
-        }
-    }
-
-    fn set_alarm(&self, at: Timestamp, generation: u32, what: Wakes, job: Job) {
-        let slot = job.slot().number;
-        let alarm = Alarm {
-            slot,
-            generation,
-            what,
-        };
-        self.timers.set(at, alarm, job);
-    }
-
     fn stall(self: &Arc<Self>, slot: &Arc<Slot>, task: Option<TaskId>, reason: StallReason) {
         let stalled = self.submit(slot, &ReadSet::default(), |instance| {
             Ok(vec![decide::stall(instance, task, reason, self.now())?])
@@ -736,47 +590,6 @@ fn tell(gate: &Gate, observers: &Observers, id: &InstanceId, submitted: &Submitt
             }
         }
     });
-}
-
-/// How long after its time an activity is looked at again that runs just then.
-const DEADLINE_AGAIN_MS: u64 = 10;
-
-/// The children whose tasks these records close.
-fn left_children(instance: &Instance, records: &[Record]) -> Vec<InstanceId> {
-    let mut left = Vec::new();
-    for record in records {
-        match record {
-            Record::Turn(turn) if turn.step == Step::Waiting => {
-                let cancelled = turn.commands.iter().filter_map(|command| match command {
-                    Command::Cancel { task } => child_of(instance, *task),
-                    _ => None,
-                });
-                left.extend(cancelled);
-            }
-            Record::Turn(_) | Record::Ended(_) => {
-                let tasks = instance.tasks().keys();
-                left.extend(tasks.filter_map(|task| child_of(instance, *task)));
-            }
-            _ => {}
-        }
-    }
-    left
-}
-
-/// The child that a task has started, or is about to.
-fn child_of(instance: &Instance, task: TaskId) -> Option<InstanceId> {
-    match &instance.tasks().get(&task)?.state {
-        TaskState::Child {
-            options, attempt, ..
-        } if !options.detached => {
-            let generation = instance.started().generation;
-            let id = options
-                .child_id(&instance.started().id, generation, task)
-                .ok()?;
-            Some(id.of_attempt(*attempt))
-        }
-        _ => None,
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
