@@ -68,8 +68,10 @@ impl Rerun {
         let signals = Signals::listen();
         let (options, skipping) = self.hosting.options();
         let host = db.open_with(options)?;
-        let go_on = db.command("list --newest-first");
-        let driven = async |host: &Host| self.drive(host).await;
+        // Known before it starts, so that all of it is seen and can be gone on with.
+        let id = self.new_id.clone().unwrap_or_else(start::random_id);
+        let go_on = db.about("wait", &id);
+        let driven = async |host: &Host| self.drive(host, &id).await;
         attend(host, signals, &skipping, &go_on, driven).await
     }
 
@@ -85,9 +87,7 @@ impl Rerun {
         Ok(Exit::Ok)
     }
 
-    async fn drive(&self, host: &Host) -> Result<Exit, Failure> {
-        // Known before it starts, so that all of it is seen.
-        let id = self.new_id.clone().unwrap_or_else(start::random_id);
+    async fn drive(&self, host: &Host, id: &InstanceId) -> Result<Exit, Failure> {
         let driving = Driving {
             host,
             db: &self.target.db,
@@ -96,9 +96,9 @@ impl Rerun {
                 quiet: self.quiet,
             },
         };
-        let mut show = Show::new(&driving, std::slice::from_ref(&id));
+        let mut show = Show::new(&driving, std::slice::from_ref(id));
         self.rerun(host, Some(id.clone())).await?;
-        show.follow(&id).await
+        show.follow(id).await
     }
 
     async fn rerun(&self, host: &Host, new: Option<InstanceId>) -> Result<InstanceId, Failure> {
