@@ -160,8 +160,6 @@ impl World {
 
     /// Has everything done that is due; in a crashing world one submission a life.
     async fn settle(&mut self, skips: bool) {
-        // In a crashing world a life in which nothing happened must be followed by another.
-        let mut quiet = 0;
         loop {
             if self.way == Way::Crashing {
                 self.close().await;
@@ -171,10 +169,9 @@ impl World {
             let done = go_on(host, skips).await;
             host.skip_time(false);
             match done {
-                Ok(()) if self.way == Way::Crashing && quiet == 0 => quiet += 1,
                 Ok(()) => return,
 
-                Err(Error::Unknown | Error::Store(_)) if self.way == Way::Crashing => quiet = 0,
+                Err(Error::Unknown | Error::Store(_)) if self.way == Way::Crashing => {}
                 Err(error) => panic!("{:?}: {error}", self.way),
             }
         }
@@ -211,7 +208,7 @@ impl World {
 
 fn is_asked_again(step: &Do) -> bool {
     match step {
-        Do::Update(..) | Do::Suspend(..) | Do::Resume(..) | Do::Cancel(_) => true,
+        Do::Update(..) | Do::Suspend(..) | Do::Resume(..) => true,
         Do::StartAs(request) => request.reuse == Reuse::Terminate,
         _ => false,
     }

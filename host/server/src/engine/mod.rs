@@ -412,10 +412,12 @@ impl Engine {
             let mut told = std::pin::pin!(self.quiet.notified());
             // From here on it hears; before, it looks.
             told.as_mut().enable();
-            if self.lost.load(Ordering::Acquire) {
+            // In this order: the job in which the host failed ends after that is known.
+            let quiet = self.is_quiet();
+            if self.lost.load(Ordering::SeqCst) {
                 return Err(Lost);
             }
-            if self.is_quiet() {
+            if quiet {
                 return Ok(());
             }
             told.await;
