@@ -4,7 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Config, Engine, OptLevel, Strategy, UpdateDeadline, WasmFeatures};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+    Strategy, UpdateDeadline, WasmFeatures,
+};
 use wfhost_core::Digest;
 
 use crate::allowed_host::AllowedHost;
@@ -44,7 +47,7 @@ impl Sandbox {
     /// If the engine cannot run on this machine, or the thread cannot be started.
     pub fn new(limits: Limits) -> Result<Self, SetupError> {
         let engine = |error: wasmtime::Error| SetupError::Engine(format!("{error:#}"));
-        let wasm = Engine::new(&config(&limits)).map_err(engine)?;
+        let wasm = engine_with(&limits).map_err(engine)?;
         tick(&wasm).map_err(SetupError::Thread)?;
         Ok(Self(Arc::new(Shared {
             contract: link::contract(&wasm).map_err(engine)?,
@@ -132,14 +135,46 @@ impl Shared {
     }
 }
 
-/// How guests are compiled and laid out.
+/// An engine whose guests lie in a pool; where the addresses for one cannot be had, each is mapped
+/// for itself, which is slower and else the same.
+fn engine_with(limits: &Limits) -> wasmtime::Result<Engine> {
+    let mut pooled = config(limits);
+    pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
+    Engine::new(&pooled).or_else(|_| Engine::new(&config(limits)))
+}
+
+/// Where guests lie: in slots that are reused.
 ///
-/// Memory is mapped on demand, not taken from a pool. A pool of warm slots makes an attempt a
-/// third cheaper, but has a fixed number of slots, and a host holds any number of guests: each
-/// takes about 78 KiB and four mappings, so that the kernel's default of 65,530 mappings is met
-/// near 16,000. An image of the initial memory is mapped copy-on-write, which halves the time to
-/// bring a guest to life, against two mappings less. Each memory reserves 4 GiB of addresses (the
-/// default), so that its code needs no bounds checks; 12,000 guests take 48 of 128 TiB.
+/// Most of what a short life costs is memory: mapping it, a fault for each page that is touched,
+/// unmapping it, which interrupts all other processors. A slot that was used by the same module
+/// keeps its pages; what the last guest has written is found by a scan of the page table and put
+/// back as it was at first, so that no guest sees anything of another. A slot reserves 4 GiB of
+/// addresses (so that the code needs no bounds checks) and no memory.
+fn pool(limits: &Limits) -> PoolingAllocationConfig {
+    let guests_max = limits.guests_max;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.pagemap_scan(Enabled::Auto)
+        .linear_memory_keep_resident(MEMORY_KEPT_BYTES)
+        .table_keep_resident(TABLE_KEPT_BYTES)
+        .total_component_instances(guests_max)
+        .total_core_instances(guests_max.saturating_mul(CORE_INSTANCES))
+        .total_tables(guests_max.saturating_mul(CORE_INSTANCES))
+        .total_memories(guests_max)
+        .total_stacks(guests_max)
+        .max_memory_size(limits.memory_bytes_max)
+        .table_elements(limits.table_elements_max);
+    pool
+}
+
+/// What a slot keeps of the memory that its last guest has touched, and of each table. An ordinary
+/// guest touches some 100 KiB.
+const MEMORY_KEPT_BYTES: usize = 512 * 1024;
+const TABLE_KEPT_BYTES: usize = 16 * 1024;
+
+/// So many core modules an ordinary component is made of: its own, and what joins it to the host.
+const CORE_INSTANCES: u32 = 4;
+
+/// How guests are compiled.
 fn config(limits: &Limits) -> Config {
     let mut config = Config::new();
     config.strategy(Strategy::Cranelift);

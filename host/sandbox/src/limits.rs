@@ -9,6 +9,8 @@ pub struct Limits {
     pub memory_bytes_max: usize,
     /// Most elements of all its tables together.
     pub table_elements_max: usize,
+    /// Most guests at a time. Each reserves 4 GiB of addresses, of which a process has 128 TiB.
+    pub guests_max: u32,
     /// Most stack of a guest, in bytes. The thread that runs it needs this and 512 KiB more.
     pub stack_bytes_max: usize,
     /// Largest payload that a guest may hand over, in bytes.
@@ -39,6 +41,7 @@ impl Default for Limits {
             memory_bytes_max: 256 * MIB,
             // Of pointers to functions; a large module has some thousands.
             table_elements_max: 100_000,
+            guests_max: 2_000,
             stack_bytes_max: MIB / 2,
             payload_bytes_max: 16 * MIB,
             run_bytes_max: 128 * MIB,

@@ -11,10 +11,11 @@ use crate::host::Upload;
 /// The target of a package that names none in `[package.metadata.wfhost] target = "…"`.
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// The profile that modules are built with, given on Cargo's command line so that a package needs
-/// no settings of its own: small, without debug information (not the standard library's either),
-/// with the names of functions, which backtraces show.
-const PROFILE: [&str; 7] = [
+/// What modules are built with, given on Cargo's command line so that a package needs no settings of
+/// its own: small, without debug information (not the standard library's either), with the names of
+/// functions, which backtraces show. They begin with a heap of 256 KiB, since most lives need no
+/// more, and growing costs more than all else that is done to bring a guest to life.
+const SETTINGS: [&str; 8] = [
     "profile.wfhost.inherits=\"release\"",
     "profile.wfhost.opt-level=\"s\"",
     "profile.wfhost.lto=true",
@@ -22,6 +23,7 @@ const PROFILE: [&str; 7] = [
     "profile.wfhost.panic=\"abort\"",
     "profile.wfhost.debug=0",
     "profile.wfhost.strip=\"debuginfo\"",
+    "target.wasm32-unknown-unknown.rustflags=[\"-Clink-arg=--initial-heap=262144\"]",
 ];
 
 /// What there is to build.
@@ -60,7 +62,7 @@ pub fn build(dir: &Path, quiet: bool) -> Result<PathBuf, Error> {
         "--message-format",
         "json-render-diagnostics",
     ]);
-    for setting in PROFILE {
+    for setting in SETTINGS {
         cargo.args(["--config", setting]);
     }
     if quiet {

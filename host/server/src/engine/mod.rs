@@ -76,6 +76,11 @@ enum Job {
 }
 
 impl Job {
+    /// Whether it may take as long as an attempt.
+    fn is_long(&self) -> bool {
+        matches!(self, Self::Attempt(..))
+    }
+
     fn slot(&self) -> &Arc<Slot> {
         match self {
             Self::Begin(begun) => &begun.slot,
@@ -376,8 +381,15 @@ impl Engine {
 
     /// Queues a job that counts already.
     fn enqueue(&self, job: Job) {
-        let long = matches!(job, Job::Attempt(..));
+        let long = job.is_long();
         if let Err(job) = self.queue.push(job, long) {
+            self.end_job(job.slot());
+        }
+    }
+
+    /// Lets other workers do what this one would do next: it has something before that.
+    fn share_next(&self) {
+        if let Err(job) = self.queue.share(Job::is_long) {
             self.end_job(job.slot());
         }
     }

@@ -2,8 +2,14 @@
 //!
 //! Attempts may take long and everything else may not, so they queue apart: there is always a
 //! worker that takes no attempts.
+//!
+//! What follows from a job mostly concerns the same instance, and nobody else waits for it: the
+//! worker that did the job does the first thing that follows as well, without the queue and without
+//! waking another. After [`IN_A_ROW_MAX`] of those the others have their turn.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// What a worker takes.
@@ -15,9 +21,16 @@ pub(crate) enum Takes {
     Short,
 }
 
+/// So many jobs a worker takes past the queue before it looks into it again.
+const IN_A_ROW_MAX: u32 = 64;
+
 /// A queue that workers block on.
 pub(crate) struct Queue<T> {
     inner: Mutex<Inner<T>>,
+    /// What each worker does next, before it looks into the queue.
+    next: Vec<Mutex<Option<T>>>,
+    /// As in `inner`, for those who do not lock it.
+    closed: AtomicBool,
     /// For those who take all.
     ready: Condvar,
     /// For those who take short jobs only.
@@ -29,27 +42,115 @@ struct Inner<T> {
     long: VecDeque<T>,
     /// Workers that take all and wait.
     idle: usize,
+    /// Workers that take short jobs only and wait.
+    idle_short: usize,
     closed: bool,
 }
 
+/// A thread that takes jobs from one queue.
+#[derive(Clone, Copy)]
+struct Worker {
+    /// Where the queue lies, which tells it from others.
+    queue: usize,
+    number: usize,
+    takes: Takes,
+    /// How many jobs it has taken past the queue.
+    in_a_row: u32,
+}
+
+thread_local! {
+    /// The worker that this thread is.
+    static WORKER: Cell<Option<Worker>> = const { Cell::new(None) };
+}
+
 impl<T> Queue<T> {
-    pub(crate) fn new() -> Self {
+    /// A queue whose first `workers` workers may keep what follows from their jobs.
+    pub(crate) fn new(workers: usize) -> Self {
         let (short, long) = (VecDeque::new(), VecDeque::new());
         let inner = Inner {
             short,
             long,
             idle: 0,
+            idle_short: 0,
             closed: false,
         };
         Self {
             inner: Mutex::new(inner),
+            next: (0..workers).map(|_| Mutex::new(None)).collect(),
+            closed: AtomicBool::new(false),
             ready: Condvar::new(),
             short_ready: Condvar::new(),
         }
     }
 
+    /// Hands this thread the jobs that it takes, one after the other, until the queue is closed.
+    /// `number` is its own among the workers.
+    pub(crate) fn work(&self, number: usize, takes: Takes, work: impl Fn(T)) {
+        WORKER.set(Some(Worker {
+            queue: self.place(),
+            number,
+            takes,
+            in_a_row: 0,
+        }));
+        while let Some(job) = self.kept().or_else(|| self.pop(takes)) {
+            work(job);
+        }
+        WORKER.set(None);
+    }
+
     /// Adds a job; a closed queue gives it back, since due work is found again at the next start.
     pub(crate) fn push(&self, job: T, long: bool) -> Result<(), T> {
+        match self.keep(job, long) {
+            None => Ok(()),
+            Some(job) => self.queue(job, long),
+        }
+    }
+
+    /// Lets others have what this worker was going to do next, because what it does now may take
+    /// long.
+    pub(crate) fn share(&self, is_long: impl FnOnce(&T) -> bool) -> Result<(), T> {
+        let kept = self.worker().and_then(|worker| {
+            let kept = self.next.get(worker.number)?;
+            lock(kept).take()
+        });
+        let Some(job) = kept else { return Ok(()) };
+        let long = is_long(&job);
+        self.queue(job, long)
+    }
+
+    /// What this worker has kept for itself.
+    fn kept(&self) -> Option<T> {
+        let worker = self.worker()?;
+        let kept = lock(self.next.get(worker.number)?).take();
+        let in_a_row = match kept {
+            Some(_) => worker.in_a_row + 1,
+            None => 0,
+        };
+        WORKER.set(Some(Worker { in_a_row, ..worker }));
+        kept
+    }
+
+    /// Keeps a job for the worker that this thread is, or gives it back.
+    fn keep(&self, job: T, long: bool) -> Option<T> {
+        let keeps = |worker: &Worker| {
+            worker.in_a_row < IN_A_ROW_MAX && !(long && worker.takes == Takes::Short)
+        };
+        let Some(worker) = self.worker().filter(keeps) else {
+            return Some(job);
+        };
+        let Some(next) = self.next.get(worker.number) else {
+            return Some(job);
+        };
+        let mut next = lock(next);
+        // Looked at under the lock: who closes the queue takes what is kept after that.
+        if next.is_some() || self.closed.load(Ordering::SeqCst) {
+            return Some(job);
+        }
+        *next = Some(job);
+        None
+    }
+
+    fn queue(&self, job: T, long: bool) -> Result<(), T> {
         let mut inner = self.lock();
         if inner.closed {
             return Err(job);
@@ -60,10 +161,14 @@ impl<T> Queue<T> {
             &mut inner.short
         };
         jobs.push_back(job);
+        // Telling nobody costs as much as telling somebody.
+        let wake = inner.idle > 0;
         // The spare worker sleeps as long as another is free.
-        let wake_spare = !long && (inner.idle == 0 || inner.short.len() > 1);
+        let wake_spare = !long && inner.idle_short > 0 && (!wake || inner.short.len() > 1);
         drop(inner);
-        self.ready.notify_one();
+        if wake {
+            self.ready.notify_one();
+        }
         if wake_spare {
             self.short_ready.notify_one();
         }
@@ -71,7 +176,7 @@ impl<T> Queue<T> {
     }
 
     /// The next job; `None` once the queue is closed.
-    pub(crate) fn pop(&self, takes: Takes) -> Option<T> {
+    fn pop(&self, takes: Takes) -> Option<T> {
         let mut inner = self.lock();
         loop {
             if inner.closed {
@@ -81,20 +186,16 @@ impl<T> Queue<T> {
                 return Some(job);
             }
             if takes == Takes::Short {
-                inner = self
-                    .short_ready
-                    .wait(inner)
-                    .unwrap_or_else(PoisonError::into_inner);
+                inner.idle_short += 1;
+                inner = wait(&self.short_ready, inner);
+                inner.idle_short -= 1;
                 continue;
             }
             if let Some(job) = inner.long.pop_front() {
                 return Some(job);
             }
             inner.idle += 1;
-            inner = self
-                .ready
-                .wait(inner)
-                .unwrap_or_else(PoisonError::into_inner);
+            inner = wait(&self.ready, inner);
             inner.idle -= 1;
         }
     }
@@ -103,6 +204,7 @@ impl<T> Queue<T> {
     pub(crate) fn close(&self) -> Vec<T> {
         let mut inner = self.lock();
         inner.closed = true;
+        self.closed.store(true, Ordering::SeqCst);
         let (short, long) = (
             std::mem::take(&mut inner.short),
             std::mem::take(&mut inner.long),
@@ -110,12 +212,30 @@ impl<T> Queue<T> {
         drop(inner);
         self.ready.notify_all();
         self.short_ready.notify_all();
-        short.into_iter().chain(long).collect()
+        let kept = self.next.iter().filter_map(|next| lock(next).take());
+        short.into_iter().chain(long).chain(kept).collect()
+    }
+
+    /// The worker that this thread is, if it is one of this queue's.
+    fn worker(&self) -> Option<Worker> {
+        WORKER.get().filter(|worker| worker.queue == self.place())
+    }
+
+    fn place(&self) -> usize {
+        std::ptr::from_ref(self).addr()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<T>> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wait<'a, T>(ready: &Condvar, inner: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+    ready.wait(inner).unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -124,7 +244,7 @@ mod tests {
 
     #[test]
     fn short_jobs_go_first_and_the_spare_worker_takes_no_others() {
-        let queue = Queue::new();
+        let queue = Queue::new(0);
         for (job, long) in [(1, true), (2, false), (3, true), (4, false)] {
             queue.push(job, long).unwrap();
         }
@@ -135,10 +255,59 @@ mod tests {
 
     #[test]
     fn a_closed_queue_gives_everything_back() {
-        let queue = Queue::new();
+        let queue = Queue::new(0);
         queue.push(1, true).unwrap();
         assert_eq!(queue.close(), [1]);
         assert_eq!(queue.push(2, false), Err(2));
         assert_eq!(queue.pop(Takes::All), None);
+    }
+
+    /// What one worker does, where each job up to `last` is followed by the next.
+    fn done_by(takes: Takes, last: u32, long: bool) -> Vec<u32> {
+        let queue = Queue::new(1);
+        // Somebody else's jobs, which come after the first.
+        queue.push(0, false).unwrap();
+        queue.push(1000, false).unwrap();
+        let done = std::cell::RefCell::new(Vec::new());
+        queue.work(0, takes, |job| {
+            done.borrow_mut().push(job);
+            if job < last {
+                queue.push(job + 1, long).unwrap();
+            } else if job == 1000 {
+                queue.close();
+            }
+        });
+        done.into_inner()
+    }
+
+    #[test]
+    fn a_worker_does_what_follows_from_its_job_at_once() {
+        assert_eq!(done_by(Takes::All, 3, true), [0, 1, 2, 3, 1000]);
+        assert_eq!(done_by(Takes::Short, 2, false), [0, 1, 2, 1000]);
+        // An attempt is no job for the spare worker.
+        assert_eq!(done_by(Takes::Short, 3, true), [0, 1000]);
+    }
+
+    #[test]
+    fn after_some_in_a_row_the_others_have_their_turn() {
+        let done = done_by(Takes::All, 999, false);
+        let first = usize::try_from(IN_A_ROW_MAX).unwrap() + 1;
+        assert_eq!(done[first], 1000, "{done:?}");
+    }
+
+    #[test]
+    fn what_a_worker_shares_is_in_the_queue() {
+        let queue = Queue::new(1);
+        queue.push(0, false).unwrap();
+        let seen = Cell::new(0);
+        queue.work(0, Takes::All, |job| {
+            if job == 0 {
+                queue.push(1, true).unwrap();
+                queue.share(|_| true).unwrap();
+                seen.set(queue.lock().long.len());
+                queue.close();
+            }
+        });
+        assert_eq!(seen.get(), 1);
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Running {
 impl Running {
     /// Starts the workers, one a core and a spare, in the current tokio runtime.
     pub(crate) fn start(store: Arc<Store>, sandbox: Sandbox, setup: Setup) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let cores = if setup.one_by_one { 1 } else { cores };
         let engine = Arc::new(Engine {
             gate: Arc::new(Gate::new(store.durable())),
             store,
@@ -57,7 +59,8 @@ impl Running {
             busy: AtomicUsize::new(0),
             quiet: Notify::new(),
 
-            queue: Queue::new(),
+            // In a fixed order nobody keeps what follows from a job: it goes to the end.
+            queue: Queue::new(if setup.one_by_one { 0 } else { cores + 1 }),
             timers: Timers::new(),
             reservations: Reservations::default(),
             observers: Observers::default(),
@@ -68,8 +71,6 @@ impl Running {
             lost: AtomicBool::new(false),
         });
         engine.listen();
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let cores = if setup.one_by_one { 1 } else { cores };
         let mut workers: Vec<_> = (0..cores)
             .map(|number| worker(&engine, number, Takes::All))
             .collect();
@@ -124,9 +125,8 @@ fn worker(engine: &Arc<Engine>, number: usize, takes: Takes) -> std::thread::Joi
     std::thread::Builder::new()
         .name(format!("wfhost-worker-{number}"))
         .spawn(move || {
-            while let Some(job) = engine.queue.pop(takes) {
-                engine.guarded(|| engine.work(job));
-            }
+            let work = |job| engine.guarded(|| engine.work(job));
+            engine.queue.work(number, takes, work);
         })
         .expect("the system can start a thread")
 }

@@ -191,6 +191,9 @@ impl Engine {
                 Some(warm) => warm.guest,
                 None => self.bring_up(slot, &standing)?,
             };
+            if taken > 0 {
+                self.share_next();
+            }
             taken += 1;
             let at = decide::turn_time(standing.delivered.not_before, self.now());
             let claim = match guest.turn(at, &standing.delivered.inputs, self.session(at)) {
