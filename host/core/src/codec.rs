@@ -25,6 +25,9 @@ pub const FORMAT: u8 = 1;
 /// Bytes before the body.
 const HEADER_BYTES: usize = 34;
 
+/// The kind of [`Record::Started`].
+const STARTED: u8 = 1;
+
 /// Where the checksum stands.
 const CHECKSUM: std::ops::Range<usize> = 30..34;
 
@@ -73,7 +76,7 @@ pub enum DecodeError {
 #[must_use]
 pub fn encode(owner: u64, chain: Chain, record: &Record) -> Vec<u8> {
     match record {
-        Record::Started(body) => frame(1, owner, chain, body),
+        Record::Started(body) => frame(STARTED, owner, chain, body),
         Record::Accepted(body) => frame(2, owner, chain, body),
         Record::Turn(body) => frame(3, owner, chain, body),
         Record::Attempt(body) => frame(4, owner, chain, body),
@@ -85,6 +88,21 @@ pub fn encode(owner: u64, chain: Chain, record: &Record) -> Vec<u8> {
         Record::Unstalled(body) => frame(10, owner, chain, body),
         Record::Copied(body) => frame(14, owner, chain, body),
     }
+}
+
+/// The first of records that stand one behind the other, and the rest. `None` if the first is cut
+/// off; whether it is whole otherwise [`decode`] says.
+#[must_use]
+pub fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let header = bytes.get(..HEADER_BYTES)?;
+    let length = usize::try_from(u32_at(header, 10)).ok()?;
+    bytes.split_at_checked(HEADER_BYTES.checked_add(length)?)
+}
+
+/// Whether a record, as it is written, begins a generation.
+#[must_use]
+pub fn is_start(record: &[u8]) -> bool {
+    record.get(1) == Some(&STARTED)
 }
 
 /// Reads a record.
@@ -111,7 +129,7 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     let mut chain = Chain::default();
     chain.0.copy_from_slice(&header[14..30]);
     let record = match kind {
-        1 => Record::Started(read(body)?),
+        STARTED => Record::Started(read(body)?),
         2 => Record::Accepted(read(body)?),
         3 => Record::Turn(read(body)?),
         4 => Record::Attempt(read(body)?),

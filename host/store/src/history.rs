@@ -230,25 +230,31 @@ impl Inner {
                 return Ok(Vec::new());
             }
             let table = transaction.open_table(HISTORY)?;
-            let range = |from: u64, end: u64| (NAMESPACE, owner, from)..(NAMESPACE, owner, end);
+            let place = |index: u64| (NAMESPACE, owner, index);
+            // The row that holds the first begins with it or before.
+            let before = table.range(place(kept_from)..=place(first))?.next_back();
+            let begins = match before.transpose()? {
+                Some((key, _)) => key.value().2,
+                None => first,
+            };
             let mut rows = Vec::new();
             let mut bytes = 0;
-            for row in table.range(range(first, end))? {
+            for row in table.range(place(begins)..place(end))? {
                 let (key, value) = row?;
-                let (position, record) = read_history_row(value.value())?;
-                bytes += record.len();
-                rows.push(Row {
-                    position: Position(position),
-                    owner,
-                    index: key.value().2,
-                    record: Arc::from(record),
-                });
+                let mut index = key.value().2;
+                for (position, record) in read_history_row(value.value())? {
+                    if (first..end).contains(&index) {
+                        bytes += record.len();
+                        rows.push(unpacked(owner, index, position, record));
+                    }
+                    index += 1;
+                }
                 if bytes > CHUNK_BYTES {
                     break;
                 }
             }
             let skipped = rows.first().is_some_and(|row| row.index > first);
-            if skipped && table.range(range(kept_from, first))?.next().is_some() {
+            if skipped && begins < first {
                 let what = format!("record {first} of instance number {owner} is missing");
                 return Err(Fault::Damaged(what));
             }
@@ -264,8 +270,12 @@ impl Inner {
             let Some((key, value)) = table.range(all)?.next_back().transpose()? else {
                 return Ok((0, Chain::default()));
             };
-            let (_, record) = read_history_row(value.value())?;
-            Ok((key.value().2 + 1, Chain::to(record)))
+            let records = read_history_row(value.value())?;
+            let (_, last) = records.last().ok_or_else(|| {
+                Fault::Damaged(format!("a row of the history of owner {owner} is empty"))
+            })?;
+            let count = records.len() as u64;
+            Ok((key.value().2 + count, Chain::to(last)))
         })
     }
 
@@ -277,5 +287,15 @@ impl Inner {
             row.map(|row| read_row("instances", row.value()))
                 .transpose()
         })
+    }
+}
+
+fn unpacked(owner: u64, index: u64, position: u64, record: &[u8]) -> Row {
+    Row {
+        position: Position(position),
+        owner,
+        index,
+        record: Arc::from(record),
+        bytes: record.len() as u64,
     }
 }

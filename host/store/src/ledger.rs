@@ -20,6 +20,9 @@ pub(crate) use admit::{Incoming, Written};
 /// The owner of records that belong to no instance.
 pub(crate) const OUTSIDE: u64 = 0;
 
+/// What changed is remembered for so many records, at least, beyond the oldest snapshot.
+const RECORDS_REMEMBERED: u64 = 10_000;
+
 /// The truth now.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
@@ -33,6 +36,13 @@ pub(crate) struct Ledger {
     pub(crate) demanded: Position,
     /// The records after `gathered`, in their order.
     tail: VecDeque<Row>,
+    /// The last positions of the rows of the log, oldest first.
+    log_rows: VecDeque<Position>,
+    /// The instances that have records in the tail, by number.
+    ungathered: BTreeMap<u64, InstanceId>,
+    /// Up to where the last gathers came, for those who have let their snapshot go and not
+    /// submitted yet: the one before, and the last that counts.
+    marks: [Position; 2],
     /// Which large payloads the records of the tail name, those that name any.
     named: BTreeMap<Position, Vec<Digest>>,
     live: HashMap<InstanceId, Live>,
@@ -68,6 +78,8 @@ pub(crate) struct Row {
     /// Its place in the history of its owner, from 0.
     pub(crate) index: u64,
     pub(crate) record: Arc<[u8]>,
+    /// What it counts, its large payloads included.
+    pub(crate) bytes: u64,
 }
 
 /// An instance in memory.
@@ -79,7 +91,7 @@ pub(crate) struct Live {
     /// The position of its last record.
     pub(crate) last: Position,
     /// The positions of its records in the tail.
-    ungathered: Vec<Position>,
+    ungathered: VecDeque<Position>,
     looked_at: u64,
 }
 
@@ -88,22 +100,12 @@ pub(crate) struct Live {
 pub(crate) struct Outside {
     records: u64,
     chain: Chain,
-    ungathered: Vec<Position>,
 }
 
 impl Outside {
     /// The history, when all of it is on disk.
     pub(crate) fn gathered(records: u64, chain: Chain) -> Self {
-        Self {
-            records,
-            chain,
-            ungathered: Vec::new(),
-        }
-    }
-
-    /// Nobody reads it. The last record is kept, for what the next must link to.
-    pub(crate) fn kept_from(&self) -> u64 {
-        self.records.saturating_sub(1)
+        Self { records, chain }
     }
 }
 
@@ -114,7 +116,7 @@ impl Live {
             number,
             instance,
             last,
-            ungathered: Vec::new(),
+            ungathered: VecDeque::new(),
             looked_at: 0,
         }
     }
@@ -133,6 +135,7 @@ impl Ledger {
             durable: gathered,
             gathered,
             outside,
+            marks: [gathered; 2],
             overlay: Overlay::new(gathered),
             ..Self::default()
         }
@@ -151,17 +154,20 @@ impl Ledger {
         self.live.get(id).map(|live| live.number)
     }
 
-    /// The instances that have records in the tail.
+    /// The instances that have records in the tail, in the order of their numbers.
     pub(crate) fn ungathered(&self) -> impl Iterator<Item = &Live> {
-        self.live
-            .values()
-            .filter(|live| !live.ungathered.is_empty())
+        self.ungathered.values().filter_map(|id| self.live.get(id))
+    }
+
+    /// The instance of that number, if it has records in the tail.
+    pub(crate) fn owner(&self, number: u64) -> Option<&Live> {
+        self.live.get(self.ungathered.get(&number)?)
     }
 
     /// The records of an instance in the tail.
     pub(crate) fn tail_of(&self, id: &InstanceId) -> Vec<Row> {
-        let ungathered = self.live.get(id).map(|live| live.ungathered.as_slice());
-        let rows = ungathered.unwrap_or_default().iter();
+        let ungathered = self.live.get(id).into_iter();
+        let rows = ungathered.flat_map(|live| &live.ungathered);
         rows.filter_map(|position| self.tail.get(self.place(*position)).cloned())
             .collect()
     }
@@ -174,10 +180,23 @@ impl Ledger {
             .collect()
     }
 
+    /// The records up to a position that are not gathered.
+    pub(crate) fn rows_up_to(&self, position: Position) -> Vec<Row> {
+        let end = self.place(position.next()).min(self.tail.len());
+        self.tail.range(..end).cloned().collect()
+    }
+
+    /// Up to where a gather of about so many records goes: to the end of a row of the log, or to
+    /// the end of all.
+    pub(crate) fn end_of_slice(&self, records_max: u64) -> Position {
+        let wanted = self.gathered.0.saturating_add(records_max);
+        let ends = self.log_rows.partition_point(|end| end.0 < wanted);
+        self.log_rows.get(ends).copied().unwrap_or(self.submitted)
+    }
+
     /// Which large payloads the records of the tail name.
-    pub(crate) fn named(&self) -> HashMap<Position, Vec<Digest>> {
-        let named = self.named.iter();
-        named.map(|(at, digests)| (*at, digests.clone())).collect()
+    pub(crate) fn named(&self) -> BTreeMap<Position, Vec<Digest>> {
+        self.named.clone()
     }
 
     /// Whether all that memory knows of an instance is on disk, and nothing can happen to it.
@@ -208,26 +227,71 @@ impl Ledger {
 
 /// What the writer has done.
 impl Ledger {
-    /// The log is durable up to a position; `bytes` are no longer only in memory.
-    pub(crate) fn is_durable(&mut self, position: Position, bytes: u64) {
+    /// The log is durable up to a position, in rows that end at these; `bytes` are no longer only
+    /// in memory.
+    pub(crate) fn is_durable(
+        &mut self,
+        position: Position,
+        log_rows: impl IntoIterator<Item = Position>,
+        bytes: u64,
+    ) {
         self.durable = position;
+        self.log_rows.extend(log_rows);
         self.undurable_bytes -= bytes;
-        self.payloads.retain(|_, (needed, _)| *needed > position);
+        if !self.payloads.is_empty() {
+            self.payloads.retain(|_, (needed, _)| *needed > position);
+        }
     }
 
     /// Everything up to a position is in the histories and in the state table. Nobody asks any
     /// more what changed up to `horizon`.
-    pub(crate) fn is_gathered(&mut self, position: Position, bytes: u64, horizon: Position) {
+    pub(crate) fn is_gathered(&mut self, position: Position, horizon: Position) {
         let gone = self.place(position.next()).min(self.tail.len());
-        self.tail.drain(..gone);
-        self.named = self.named.split_off(&position.next());
         self.gathered = position;
-        self.ungathered_bytes -= bytes;
-        self.overlay.gathered(position, horizon);
-        self.outside.ungathered.retain(|at| *at > position);
-        for live in self.live.values_mut() {
-            live.ungathered.retain(|at| *at > position);
+        let rows = self.log_rows.partition_point(|end| *end <= position);
+        self.log_rows.drain(..rows);
+        let later = self.named.split_off(&position.next());
+        self.named = later;
+        let mut owners: Vec<u64> = Vec::new();
+        for row in self.tail.drain(..gone) {
+            self.ungathered_bytes -= row.bytes;
+            owners.push(row.owner);
         }
+        owners.sort_unstable();
+        owners.dedup();
+        for owner in owners {
+            self.is_gathered_of(owner, position);
+        }
+        self.overlay.gathered(position, horizon);
+    }
+
+    /// Forgets where an instance's records are in the tail. One that has ended need not stay then.
+    fn is_gathered_of(&mut self, owner: u64, position: Position) {
+        let Some(id) = self.ungathered.get(&owner) else {
+            return;
+        };
+        let Some(live) = self.live.get_mut(id) else {
+            return;
+        };
+        let gone = live.ungathered.partition_point(|at| *at <= position);
+        live.ungathered.drain(..gone);
+        if !live.ungathered.is_empty() {
+            return;
+        }
+        if live.instance.status().has_ended() && !self.loading.contains_key(id) {
+            self.live.remove(id);
+        }
+        self.ungathered.remove(&owner);
+    }
+
+    /// Up to where nobody asks any more what has changed, but for snapshots: one gather back that
+    /// counts, which is one of all there is or of many records.
+    pub(crate) fn mark(&mut self, position: Position) -> Position {
+        let [_, last] = self.marks;
+        if position == self.submitted || position.0 - last.0 >= RECORDS_REMEMBERED {
+            self.marks = [last, position];
+        }
+        self.marks[0]
     }
 
     /// Instances of these numbers are no more.

@@ -60,8 +60,10 @@ use modules::Bindings;
 /// How a store works. The default suits a host.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// After so many bytes of log its records are moved to the histories.
+    /// From so many bytes of log on each commit moves some of it to the histories.
     pub gather_bytes: u64,
+    /// So many records are moved at least; of larger commits twice as many as they bring.
+    pub gather_records_min: u64,
     /// While so many bytes are not durable, submitting waits.
     pub undurable_bytes_max: u64,
     /// So many bytes are committed though nobody waits for them.
@@ -91,6 +93,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             gather_bytes: 4 * MIB,
+            gather_records_min: 200,
             undurable_bytes_max: 64 * MIB,
             commit_bytes: MIB,
             // What the outside is shown is at most this old.

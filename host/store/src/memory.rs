@@ -30,6 +30,17 @@ struct Opened {
 }
 
 impl Memory {
+    /// Another file with the same bytes, as a crash would leave them.
+    #[cfg(test)]
+    pub(crate) fn copied(&self) -> Self {
+        let copy = Self::default();
+        let mut bytes = vec![0; usize::try_from(self.0.bytes.len().unwrap()).unwrap()];
+        self.0.bytes.read(0, &mut bytes).unwrap();
+        copy.0.bytes.set_len(bytes.len() as u64).unwrap();
+        copy.0.bytes.write(0, &bytes).unwrap();
+        copy
+    }
+
     fn open(&self) -> Result<Opened, OpenError> {
         if self.0.in_use.swap(true, Ordering::AcqRel) {
             return Err(OpenError::InUse {

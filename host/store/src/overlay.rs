@@ -1,7 +1,7 @@
 //! The changes of the state that the `state` table does not show yet, and the recent ones that it
 //! does: enough to tell, without the disk, whether a key has changed since a snapshot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
 use wfhost_core::record::{Entry, StateWrite};
@@ -14,6 +14,10 @@ use crate::tables::StateRow;
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
     changes: BTreeMap<String, Change>,
+    /// The writes that the `state` table does not show, in their order.
+    fresh: VecDeque<(Position, String)>,
+    /// The writes that it does, and that are not forgotten, in their order.
+    shown: VecDeque<(Position, String)>,
     /// Changes up to here may be missing.
     forgotten: Position,
 }
@@ -78,6 +82,7 @@ impl Overlay {
             held: Some(held),
         };
         self.changes.insert(write.key.clone(), change);
+        self.fresh.push_back((version, write.key.clone()));
     }
 
     /// What a snapshot sees of a key.
@@ -126,28 +131,44 @@ impl Overlay {
         self.remembers(reads.at) && decide::unchanged(reads.at, changes.map(|it| it.version))
     }
 
-    /// What the `state` table does not show yet, by key; absent: deleted.
-    pub(crate) fn ungathered(&self) -> Vec<(String, Option<StateRow>)> {
-        let held = self.changes.iter().filter_map(|(key, change)| {
+    /// What the `state` table does not show of the changes up to a position, in their order; absent:
+    /// deleted. A key that has changed again since is left to those who show that.
+    pub(crate) fn unshown(&self, position: Position) -> Vec<(String, Option<StateRow>)> {
+        let writes = self.fresh.iter().take_while(|(at, _)| *at <= position);
+        let last = writes.filter_map(|(at, key)| {
+            let change = self.changes.get(key).filter(|it| it.version == *at)?;
             let row = match change.held.as_ref()? {
                 Held::Value(held) => Some(held.row.clone()),
                 Held::Deleted => None,
             };
             Some((key.clone(), row))
         });
-        held.collect()
+        // One record may write a key twice; the last write stands.
+        let rows: BTreeMap<_, _> = last.collect();
+        rows.into_iter().collect()
     }
 
     /// The `state` table now shows every change up to `gathered`; nobody asks any more what
     /// happened up to `horizon`.
     pub(crate) fn gathered(&mut self, gathered: Position, horizon: Position) {
-        let horizon = horizon.min(gathered);
-        for change in self.changes.values_mut() {
-            if change.version <= gathered {
+        while let Some(write) = self.fresh.pop_front_if(|(at, _)| *at <= gathered) {
+            if let Some(change) = self.changes.get_mut(&write.1)
+                && change.version <= gathered
+            {
                 change.held = None;
             }
+            self.shown.push_back(write);
         }
-        self.changes.retain(|_, change| change.version > horizon);
+        let horizon = horizon.min(gathered);
+        while let Some((_, key)) = self.shown.pop_front_if(|(at, _)| *at <= horizon) {
+            if self
+                .changes
+                .get(&key)
+                .is_some_and(|it| it.version <= horizon)
+            {
+                self.changes.remove(&key);
+            }
+        }
         self.forgotten = self.forgotten.max(horizon);
     }
 

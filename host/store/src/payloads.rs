@@ -88,8 +88,13 @@ impl References {
 
     /// A row of `history` is removed. What a damaged one names nobody knows: that stays.
     pub(crate) fn release_history_row(&mut self, row: &[u8]) {
-        let decoded = read_history_row(row).map(|(_, record)| codec::decode(record));
-        if let Ok(Ok(mut decoded)) = decoded {
+        let Ok(records) = read_history_row(row) else {
+            return;
+        };
+        for (_, record) in records {
+            let Ok(mut decoded) = codec::decode(record) else {
+                continue;
+            };
             for json in decoded.record.payloads_mut() {
                 json.stored()
                     .into_iter()

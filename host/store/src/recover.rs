@@ -29,12 +29,27 @@ impl Inner {
         let (records, chain) = self.end_of_history(OUTSIDE)?;
         *self.ledger() = Ledger::new(gathered, Outside::gathered(records, chain));
         let mut ids = HashMap::new();
-        for (position, bytes) in log {
-            self.recover_one(position, bytes, &mut ids)?;
+        let mut log_rows = Vec::new();
+        for (first, records) in log {
+            let mut position = first;
+            let mut rest = records.as_slice();
+            loop {
+                let split = codec::split(rest).ok_or_else(|| {
+                    let what = format!("log position {position}: the record is cut off");
+                    Fault::Damaged(what).reading(&self.path)
+                })?;
+                self.recover_one(position, split.0.to_vec(), &mut ids)?;
+                rest = split.1;
+                if rest.is_empty() {
+                    break;
+                }
+                position = position.next();
+            }
+            log_rows.push(position);
         }
         let mut ledger = self.ledger();
         let (submitted, bytes) = (ledger.submitted, ledger.undurable_bytes);
-        ledger.is_durable(submitted, bytes);
+        ledger.is_durable(submitted, log_rows, bytes);
         Ok(())
     }
 

@@ -13,9 +13,9 @@ use crate::summary::Summary;
 use crate::tables::{HISTORY, NAMESPACE, REMOVED};
 use crate::{Inner, Store};
 
-/// So many rows of histories are removed in one transaction: some tens of milliseconds, for which
-/// commits wait.
-const ROWS_AT_ONCE: usize = 10_000;
+/// So many rows of histories are removed in one transaction, each with tens of records: some
+/// milliseconds, for which commits wait.
+const ROWS_AT_ONCE: usize = 100;
 
 /// So many instances are purged in one transaction.
 const INSTANCES_AT_ONCE: usize = 1_000;

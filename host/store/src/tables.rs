@@ -8,9 +8,9 @@
 //! ----------  --------------------------------  ---------------------------------------------
 //! header      namespace u32                     magic 8 bytes | format u32 LE | name, UTF-8
 //! gathered    namespace u32                     position (*): all up to it is out of the log
-//! log         namespace u32, position u64       record
-//! history     namespace u32, owner u64,         position u64 LE | record (*)
-//!             index u64
+//! log         namespace u32, position u64       records, one behind the other
+//! history     namespace u32, owner u64,         records, one behind the other, each with its
+//!             index u64                         position u64 LE before it (*)
 //! removed     namespace u32, owner u64          index u64: the history before it is gone
 //! instances   namespace u32, id str             summary (*), see `summary`
 //! index       namespace u32, kind u8,           id, see `index`
@@ -29,16 +29,22 @@
 //!     Records bring their own; payloads and blobs are checked by their digest.
 //! ```
 //!
-//! A record is written as `wfhost_core::codec` draws it. It appears in the log first, whose key
-//! only grows, so that a commit of many instances' records touches the last page only. A *gather*
-//! moves it to the history of its owner: the number of an instance, which is the position of its
-//! first record, or 0 for writes to the state from outside of any instance. `index` counts the
-//! records of one history from 0. The log holds exactly the positions after `gathered`, without a
-//! gap.
+//! A record is written as `wfhost_core::codec` draws it, so that several in one row are told apart;
+//! the key is that of the first. One row of several costs an insertion instead of one each, and its
+//! share of a page.
+//!
+//! It appears in the log first, whose key only grows, so that a commit of many instances' records
+//! touches the last page only. A *gather* moves the oldest records of the log to the histories of
+//! their owners: an owner is the number of an instance, which is the position of its first record,
+//! or 0 for writes to the state from outside of any instance. `index` counts the records of one
+//! history from 0. The log holds exactly the positions after `gathered`, without a gap. What else
+//! tells of an instance or a key of the state may be of a later position than `gathered`, never of
+//! an earlier one: the log from there on brings it about again.
 //!
 //! A history is kept from the generation before the current one on, so that its first row is the
-//! start of one; of the writes from outside only the last row is kept. A history of which more is gone than one transaction should remove stands in
-//! `removed` until all rows before the index there are removed; nobody reads those.
+//! start of one (no row holds records of two); of the writes from outside only the last is kept. A
+//! history of which more is gone than one transaction should remove stands in `removed` until all
+//! rows before the index there are removed; nobody reads those.
 //!
 //! ```text
 //!             gathered          durable           submitted
@@ -54,7 +60,7 @@
 
 use redb::TableDefinition;
 use serde::{Deserialize, Serialize};
-use wfhost_core::{Json, Position, Role, Timestamp};
+use wfhost_core::{Json, Position, Role, Timestamp, codec};
 
 use crate::error::Fault;
 
@@ -62,7 +68,7 @@ use crate::error::Fault;
 pub(crate) const NAMESPACE: u32 = 0;
 
 /// The format that this code reads and writes.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 
 /// What a header begins with. The line ends show a file that was copied as text.
 const MAGIC: [u8; 8] = *b"wfhost\r\n";
@@ -173,20 +179,31 @@ pub(crate) fn read_row<'a, T: Deserialize<'a>>(table: &str, row: &'a [u8]) -> Re
         .map_err(|error| Fault::Damaged(format!("a row of `{table}` does not read: {error}")))
 }
 
-/// A row of `history`.
-pub(crate) fn history_row(position: u64, record: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(8 + record.len() + 4);
-    bytes.extend(position.to_le_bytes());
-    bytes.extend(record);
-    checked(bytes)
+/// How long rows of several records become. A page of 4 KiB holds one such row of `history`; what
+/// is in the log leaves it soon, so that there fewer rows count more than full pages.
+pub(crate) const HISTORY_ROW_BYTES: usize = 4_000;
+pub(crate) const LOG_ROW_BYTES: usize = 16_000;
+
+/// Adds a record to a row of `history` that is being made.
+pub(crate) fn add_to_history_row(row: &mut Vec<u8>, position: u64, record: &[u8]) {
+    row.extend(position.to_le_bytes());
+    row.extend(record);
 }
 
-/// The position and the record of a row of `history`.
-pub(crate) fn read_history_row(row: &[u8]) -> Result<(u64, &[u8]), Fault> {
-    let (position, record) = verified("history", row)?
-        .split_first_chunk::<8>()
-        .ok_or_else(|| damaged("history"))?;
-    Ok((u64::from_le_bytes(*position), record))
+/// The positions and the records of a row of `history`.
+pub(crate) fn read_history_row(row: &[u8]) -> Result<Vec<(u64, &[u8])>, Fault> {
+    let mut rest = verified("history", row)?;
+    let mut records = Vec::new();
+    while !rest.is_empty() {
+        let split = rest.split_first_chunk::<8>().and_then(|(position, rest)| {
+            let (record, rest) = codec::split(rest)?;
+            Some((u64::from_le_bytes(*position), record, rest))
+        });
+        let (position, record, after) = split.ok_or_else(|| damaged("history"))?;
+        records.push((position, record));
+        rest = after;
+    }
+    Ok(records)
 }
 
 /// Puts the checksum behind a row.

@@ -10,6 +10,7 @@ mod lives;
 mod opening;
 mod removing;
 mod reuse;
+mod slices;
 mod state;
 mod submitting;
 mod writing;

@@ -9,7 +9,7 @@ use wfhost_core::{Digest, Json, Position};
 
 use crate::error::{Cause, Error, Fault};
 use crate::ledger::{Ledger, Row};
-use crate::tables::{LOG, NAMESPACE};
+use crate::tables::{LOG, LOG_ROW_BYTES, NAMESPACE};
 use crate::{Inner, payloads};
 
 /// What one commit makes durable.
@@ -39,9 +39,6 @@ fn write_until_closed(inner: &Inner) -> Result<(), Error> {
         inner.commit()?;
         if inner.is_spent(&inner.ledger()) {
             return Err(inner.spent());
-        }
-        if inner.ledger().ungathered_bytes >= inner.options.gather_bytes {
-            inner.gather()?;
         }
     }
     inner.gather()
@@ -90,15 +87,32 @@ impl Inner {
         }
     }
 
+    /// Makes everything that was submitted durable. Where there is much log, the same transaction
+    /// moves some of it to the histories: twice as much as it brings, so that the log does not grow,
+    /// and so little that nobody waits long.
     fn commit(&self) -> Result<(), Error> {
-        let _writing = self.writing();
+        let writing = self.writing();
+        {
+            let ledger = self.usable()?;
+            if ledger.ungathered_bytes >= self.options.gather_bytes {
+                let records = 2 * (ledger.submitted.0 - ledger.durable.0);
+                drop(ledger);
+                let records = records.max(self.options.gather_records_min);
+                let rest = self.gather_up_to(records, &writing)?;
+                drop(writing);
+                return if rest { self.remove_rest() } else { Ok(()) };
+            }
+        }
         let batch = self.usable()?.take_batch();
-        self.write(|transaction| {
-            append(transaction, &batch.rows)?;
-            payloads::write(transaction, &batch.payloads)
+        let log_rows = self.write(|transaction| {
+            let log_rows = append(transaction, &batch.rows)?;
+            payloads::write(transaction, &batch.payloads)?;
+            Ok(log_rows)
         })?;
         self.counts.commits.fetch_add(1, Ordering::Relaxed);
-        self.ledger().is_durable(batch.position, batch.bytes);
+        let mut ledger = self.ledger();
+        ledger.is_durable(batch.position, log_rows, batch.bytes);
+        drop(ledger);
         self.tell(&Ok(batch.position));
         Ok(())
     }
@@ -143,11 +157,28 @@ impl Inner {
     }
 }
 
-/// Puts records at the end of the log.
-fn append(transaction: &redb::WriteTransaction, rows: &[Row]) -> Result<(), Fault> {
+/// Puts records at the end of the log, several in one row. Returns where the rows end.
+pub(crate) fn append(
+    transaction: &redb::WriteTransaction,
+    rows: &[Row],
+) -> Result<Vec<Position>, Fault> {
     let mut log = transaction.open_table(LOG)?;
-    for row in rows {
-        log.insert((NAMESPACE, row.position.0), &*row.record)?;
+    let mut ends = Vec::new();
+    let mut rest = rows;
+    let mut bytes = Vec::new();
+    while let Some(first) = rest.first() {
+        bytes.clear();
+        let mut count = 0;
+        for row in rest {
+            if count > 0 && bytes.len() + row.record.len() > LOG_ROW_BYTES {
+                break;
+            }
+            bytes.extend_from_slice(&row.record);
+            count += 1;
+        }
+        ends.push(rest[count - 1].position);
+        log.insert((NAMESPACE, first.position.0), bytes.as_slice())?;
+        rest = &rest[count..];
     }
-    Ok(())
+    Ok(ends)
 }

@@ -133,6 +133,9 @@ impl Ledger {
         }
         let before = before.into_iter();
         let before = before.map(|it| self.take(Some(&id), it.0, it.1)).collect();
+        if let Some(before) = self.number_of(&id) {
+            self.ungathered.remove(&before);
+        }
         self.keep(&id, Live::gathered(number, instance, Position(number)));
         let new = admitted.into_iter();
         let new = new.map(|it| self.take(Some(&id), number, it)).collect();
@@ -225,14 +228,15 @@ impl Ledger {
             self.named.entry(position).or_default().push(digest);
             self.payloads.insert(digest, (position, text));
         }
-        let ungathered = match id.and_then(|id| self.live.get_mut(id)) {
-            Some(live) => {
-                live.last = position;
-                &mut live.ungathered
+        if let Some(id) = id
+            && let Some(live) = self.live.get_mut(id)
+        {
+            live.last = position;
+            if live.ungathered.is_empty() {
+                self.ungathered.insert(owner, id.clone());
             }
-            None => &mut self.outside.ungathered,
-        };
-        ungathered.push(position);
+            live.ungathered.push_back(position);
+        }
         self.undurable_bytes += bytes;
         self.ungathered_bytes += bytes;
         self.tail.push_back(Row {
@@ -240,6 +244,7 @@ impl Ledger {
             owner,
             index,
             record: encoded.into(),
+            bytes,
         });
         Arc::new(record)
     }

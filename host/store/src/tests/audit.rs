@@ -11,7 +11,7 @@ use crate::tables::{
     StateRow, read_history_row, read_row,
 };
 
-/// How many rows there are.
+/// How many rows there are; of histories, how many records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) history: usize,
@@ -55,11 +55,12 @@ pub(super) fn audit(store: &Store) -> Found {
             owners.contains(&key.value().1),
             "a history without an owner"
         );
-        let (_, record) = read_history_row(value.value()).unwrap();
-        named(record)
-            .into_iter()
-            .for_each(|it| *counts.entry(it).or_default() += 1);
-        found.history += 1;
+        for (_, record) in read_history_row(value.value()).unwrap() {
+            named(record)
+                .into_iter()
+                .for_each(|it| *counts.entry(it).or_default() += 1);
+            found.history += 1;
+        }
     }
     let mut expiries = BTreeSet::new();
     for row in read.open_table(STATE).unwrap().iter().unwrap() {
@@ -91,7 +92,12 @@ pub(super) fn audit(store: &Store) -> Found {
     assert_eq!(counted, counts, "what names payloads is counted");
     let mut needed: BTreeSet<Digest> = counts.into_keys().collect();
     for row in read.open_table(LOG).unwrap().iter().unwrap() {
-        needed.extend(named(row.unwrap().1.value()));
+        let row = row.unwrap().1.value().to_vec();
+        let mut rest = row.as_slice();
+        while let Some((record, after)) = codec::split(rest) {
+            needed.extend(named(record));
+            rest = after;
+        }
     }
     let table = read.open_table(PAYLOADS).unwrap();
     let kept: BTreeSet<Digest> = table

@@ -188,6 +188,8 @@ fn run(store: &Store, witness: &mut Witness) -> Result<(), SubmitError> {
             witness.note(submit(store, &id, asked)?);
             let writes = vec![set("stock", &round.to_string()), set(id.as_str(), "1")];
             witness.note(submit(store, &id, attempt(1, writes))?);
+            // Each in rows of the log of its own, so that one is gathered without the other.
+            witness.wait(store)?;
             let payload = large(name, 70_000);
             witness.note(submit(store, &id, event("Approval", payload))?);
         }
@@ -284,9 +286,14 @@ fn check(bytes: Vec<u8>, witness: &Witness, options: &Options) {
 
 #[test]
 fn whatever_is_left_after_a_crash_is_a_prefix_with_all_that_was_told() {
-    for quick_repair_bytes in [u64::MAX, 0] {
+    for (quick_repair_bytes, gather_bytes, gather_records_min) in [
+        (u64::MAX, 300_000, 200),
+        (0, 300_000, 200),
+        (u64::MAX, 1, 1),
+    ] {
         let options = Options {
-            gather_bytes: 300_000,
+            gather_bytes,
+            gather_records_min,
             quick_repair_bytes,
             ..options()
         };

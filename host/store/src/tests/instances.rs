@@ -3,6 +3,7 @@
 use wfhost_core::Status;
 
 use super::*;
+use crate::tables::{add_to_history_row, checked};
 
 fn history(store: &Store, id: &InstanceId) -> Vec<Record> {
     store.history(id).unwrap().unwrap()
@@ -242,7 +243,9 @@ fn tamper(store: &Store, change: impl Fn(&mut Vec<u8>)) {
 fn a_history_that_was_changed_is_noticed() {
     let again = |position: u64, record: &Record| {
         let record = codec::encode(1, codec::Chain::default(), record);
-        crate::tables::history_row(position, &record)
+        let mut row = Vec::new();
+        add_to_history_row(&mut row, position, &record);
+        checked(row)
     };
     type Change = Box<dyn Fn(&mut Vec<u8>)>;
     let changes: [Change; 4] = [
@@ -256,10 +259,11 @@ fn a_history_that_was_changed_is_noticed() {
         for last in [2, 1] {
             let store = memory();
             start(&store, started("a")).unwrap();
+            gather(&store);
             for _ in 0..last {
                 submit(&store, &id("a"), event("Approval", json("1"))).unwrap();
+                gather(&store);
             }
-            gather(&store);
             store.inner.ledger().evict(0);
             tamper(&store, &change);
             let read = store.history(&id("a"));
@@ -288,10 +292,11 @@ fn a_log_that_was_changed_does_not_open() {
             let [path, crashed] = ["a", "b"].map(|name| folder.path().join(name));
             let store = Store::open(&path, options()).unwrap();
             start(&store, started("a")).unwrap();
+            store.wait_durable(store.submitted()).unwrap();
             for _ in 1..last {
                 submit(&store, &id("a"), event()).unwrap();
+                store.wait_durable(store.submitted()).unwrap();
             }
-            store.wait_durable(store.submitted()).unwrap();
             let changed = store.inner.write(|transaction| {
                 let mut log = transaction.open_table(crate::tables::LOG)?;
                 let mut row = log.remove((0, 2))?.unwrap().value().to_vec();
