@@ -104,14 +104,10 @@ impl Session {
     /// Begins on a snapshot. Values that expire at `now` or before are absent.
     #[must_use]
     pub fn new(snapshot: Box<dyn Snapshot>, now: Timestamp) -> Self {
-        let reads = ReadSet {
-            at: snapshot.position(),
-            ..ReadSet::default()
-        };
         Self {
             snapshot,
             now,
-            reads,
+            reads: ReadSet::default(),
             writes: BTreeMap::new(),
         }
     }
@@ -181,7 +177,11 @@ impl Session {
 
     /// Ends it.
     #[must_use]
-    pub fn end(self) -> SessionEnd {
+    pub fn end(mut self) -> SessionEnd {
+        // Who has read nothing need not know where the snapshot stands.
+        if !self.reads.is_empty() {
+            self.reads.at = self.snapshot.position();
+        }
         SessionEnd {
             reads: self.reads,
             writes: self.writes.into_values().collect(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wfhost_core::record::Record;
 use wfhost_core::{Instance, InstanceId, Timestamp};
 
+use crate::engine::Lost;
 use crate::error::Error;
 use crate::host::{Host, Settled, Upload, acknowledged, blocking};
 use crate::replay::{Replayed, replay};
@@ -29,8 +30,17 @@ impl Host {
         if self.store.look(id, |_| ())?.is_none() {
             return Err(Error::NoSuchInstance { id: id.clone() });
         }
-        let settled = self.engine().settled(id)?;
-        acknowledged(settled).await?;
+        let settled = self.engine().settled(id)?.await;
+        self.settled(id, settled.map_err(|_| Error::Unknown)?).await
+    }
+
+    /// How an instance stands that does not move any more.
+    pub(crate) async fn settled(
+        &self,
+        id: &InstanceId,
+        durable: Result<(), Lost>,
+    ) -> Result<Settled, Error> {
+        durable.map_err(|Lost| Error::Unknown)?;
         Ok(Settled {
             instance: self.instance(id).await?,
         })
@@ -44,9 +54,14 @@ impl Host {
     /// # Errors
     /// If there is none of that id.
     pub async fn instance(&self, id: &InstanceId) -> Result<Instance, Error> {
-        let seen = self.store.look(id, Instance::clone)?;
-        let seen = seen.ok_or_else(|| Error::NoSuchInstance { id: id.clone() })?;
-        self.shown(seen).await
+        let seen = self
+            .store
+            .look_at(id, |instance, last| (instance.clone(), last))?;
+        let none = || Error::NoSuchInstance { id: id.clone() };
+        let (instance, last) = seen.ok_or_else(none)?;
+        // What others have submitted since was not seen.
+        acknowledged(self.engine().durable(last)).await?;
+        Ok(instance)
     }
 
     /// Whether there is an instance of that id.

@@ -29,6 +29,13 @@ pub struct RerunRequest {
     pub current_module: bool,
 }
 
+/// What there is to do for a start.
+enum Prepared {
+    /// Nothing: it was made before, or another instance does for it.
+    Done(InstanceId, Position),
+    New(Box<Started>, Reuse),
+}
+
 /// Starting.
 impl Host {
     /// Starts an instance and drives it. When this returns, the start is durable.
@@ -49,22 +56,38 @@ impl Host {
     /// # Errors
     /// As [`Host::start`] and [`Host::wait`].
     pub async fn run(&self, request: StartRequest) -> Result<Settled, Error> {
-        let begun = self.begin(request).await;
-        let (id, _) = self.told(begun).await?;
-        self.wait(&id).await
+        let (started, reuse) = match self.told(self.prepare(request).await).await? {
+            Prepared::Done(id, _) => return self.wait(&id).await,
+            Prepared::New(started, reuse) => (started, reuse),
+        };
+        let id = started.id.clone();
+        let ran = self.engine().start_and_settle(*started, reuse).await;
+        let ran = ran.map_err(|_| Error::Unknown)?;
+        self.settled(&id, self.told(ran).await?).await
     }
 
     pub(crate) async fn begin(
         &self,
         request: StartRequest,
     ) -> Result<(InstanceId, Position), Error> {
+        match self.prepare(request).await? {
+            Prepared::Done(id, position) => Ok((id, position)),
+            Prepared::New(started, reuse) => {
+                let id = started.id.clone();
+                let begun = self.engine().start(*started, reuse);
+                Ok((id, begun.await.map_err(|_| Error::Unknown)??))
+            }
+        }
+    }
+
+    async fn prepare(&self, request: StartRequest) -> Result<Prepared, Error> {
         let id = request.choose_id();
         let module = self.bound(&request.workflow)?;
         self.check_start(&request)?;
         if let Some(before) = self.store.look(&id, Before::of(&request))? {
             let done = self.on_id_in_use(&id, &request, before).await?;
             if let Some(position) = done {
-                return Ok((id, position));
+                return Ok(Prepared::Done(id, position));
             }
         }
         let StartRequest {
@@ -82,11 +105,9 @@ impl Host {
             key,
             begins_at,
             events,
-            ..start::fresh(id.clone(), workflow, module, input, self.engine().now())
+            ..start::fresh(id, workflow, module, input, self.engine().now())
         };
-        let begun = self.engine().start(started, reuse);
-        let position = begun.await.map_err(|_| Error::Unknown)??;
-        Ok((id, position))
+        Ok(Prepared::New(Box::new(started), reuse))
     }
 
     fn check_start(&self, request: &StartRequest) -> Result<(), Error> {

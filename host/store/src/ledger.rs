@@ -64,6 +64,8 @@ pub(crate) struct Ledger {
     pub(crate) submissions: u64,
     /// Counts looks, to find the instances that nobody has looked at for long.
     looks: u64,
+    /// The writer waits for something to do.
+    pub(crate) writer_sleeps: bool,
     /// The store takes nothing any more, and finishes what it has.
     pub(crate) closing: bool,
     /// The store is of no use any more.

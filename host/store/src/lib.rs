@@ -184,9 +184,9 @@ impl Store {
     /// Says that somebody waits for a position: it is committed now. Returns at once.
     pub fn demand(&self, position: Position) {
         let mut ledger = self.inner.ledger();
-        if position > ledger.demanded {
+        if position > ledger.demanded && position > ledger.durable {
             ledger.demanded = position.min(ledger.submitted);
-            self.inner.work.notify_one();
+            self.inner.wake_writer(&ledger);
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use wfhost_core::record::Entry;
 use wfhost_core::state::{Items, Range, ReadError, Snapshot};
@@ -17,34 +17,37 @@ use crate::error::{Error, Fault};
 use crate::overlay::{Seen, is_over};
 use crate::tables::{NAMESPACE, STATE, StateRow, read_row};
 
-/// The state at one position.
+/// The state at one position: the last that was submitted when it was first asked anything.
 pub(crate) struct StateAt {
     inner: Arc<Inner>,
-    position: Position,
+    position: OnceLock<Position>,
     /// Values that expire then or before are absent.
     now: Timestamp,
 }
 
 impl StateAt {
-    /// The state as it is submitted.
     pub(crate) fn new(inner: Arc<Inner>, now: Timestamp) -> Self {
-        let position = {
-            let ledger = inner.ledger();
-            let position = ledger.submitted;
-            // Under the ledger's lock, so that no gather forgets what this must remember.
-            *inner.snapshots().entry((position, now)).or_default() += 1;
-            position
-        };
         Self {
             inner,
-            position,
+            position: OnceLock::new(),
             now,
         }
     }
 
+    fn at(&self) -> Position {
+        *self.position.get_or_init(|| {
+            let ledger = self.inner.ledger();
+            let position = ledger.submitted;
+            // Under the ledger's lock, so that no gather forgets what this must remember.
+            let mut snapshots = self.inner.snapshots();
+            *snapshots.entry((position, self.now)).or_default() += 1;
+            position
+        })
+    }
+
     /// What a row shows that was read after `removals` was asked for.
     fn entry(&self, row: StateRow, removals: u64) -> Result<Option<Entry>, ReadError> {
-        if row.version > self.position.0 {
+        if row.version > self.at().0 {
             return Err(self.changed(&row));
         }
         if is_over(&row, self.now) {
@@ -84,9 +87,10 @@ impl StateAt {
 
     /// What the overlay shows of a range.
     fn overlaid(&self, range: &Range) -> Result<BTreeMap<String, Seen>, ReadError> {
+        let at = self.at();
         let ledger = self.inner.usable().map_err(failed)?;
         let known = ledger.overlay.range(range);
-        let seen = known.map(|(key, change)| (key.clone(), change.see(self.position, self.now)));
+        let seen = known.map(|(key, change)| (key.clone(), change.see(at, self.now)));
         Ok(seen.filter(|(_, seen)| *seen != Seen::InTable).collect())
     }
 
@@ -172,13 +176,14 @@ const ROWS_MAX: usize = 1000;
 
 impl Snapshot for StateAt {
     fn position(&self) -> Position {
-        self.position
+        self.at()
     }
 
     fn get(&self, key: &str) -> Result<Option<Entry>, ReadError> {
+        let at = self.at();
         let seen = {
             let ledger = self.inner.usable().map_err(failed)?;
-            ledger.overlay.see(key, self.position, self.now)
+            ledger.overlay.see(key, at, self.now)
         };
         if seen != Seen::InTable {
             return shown(seen);
@@ -189,7 +194,7 @@ impl Snapshot for StateAt {
         }
         // No row shows a deletion; the overlay does.
         let ledger = self.inner.usable().map_err(failed)?;
-        if ledger.overlay.may_have_changed(key, self.position) {
+        if ledger.overlay.may_have_changed(key, at) {
             return Err(ReadError::Changed);
         }
         Ok(None)
@@ -204,6 +209,7 @@ impl Snapshot for StateAt {
         if limit == 0 {
             return Ok(Items::new());
         }
+        let at = self.at();
         let overlaid = self.overlaid(&range)?;
         let items = self.merged(&range, overlaid, limit)?;
         if items.len() == limit {
@@ -211,7 +217,7 @@ impl Snapshot for StateAt {
         }
         // No row shows a deletion; the overlay does.
         let ledger = self.inner.usable().map_err(failed)?;
-        if ledger.overlay.range_may_have_changed(&range, self.position) {
+        if ledger.overlay.range_may_have_changed(&range, at) {
             return Err(ReadError::Changed);
         }
         Ok(items)
@@ -220,8 +226,11 @@ impl Snapshot for StateAt {
 
 impl Drop for StateAt {
     fn drop(&mut self) {
+        let Some(position) = self.position.get() else {
+            return;
+        };
         let mut snapshots = self.inner.snapshots();
-        let key = (self.position, self.now);
+        let key = (*position, self.now);
         if let Some(count) = snapshots.get_mut(&key) {
             *count -= 1;
             if *count == 0 {

@@ -60,6 +60,15 @@ impl Store {
     /// The state as it is submitted now. Values that expire at `now` or before are absent.
     #[must_use]
     pub fn snapshot(&self, now: Timestamp) -> Box<dyn Snapshot> {
+        let snapshot = self.snapshot_when_read(now);
+        snapshot.position();
+        snapshot
+    }
+
+    /// The state as it is submitted when the snapshot is first asked anything; most who may read
+    /// the state do not.
+    #[must_use]
+    pub fn snapshot_when_read(&self, now: Timestamp) -> Box<dyn Snapshot> {
         Box::new(StateAt::new(self.inner.clone(), now))
     }
 

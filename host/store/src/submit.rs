@@ -123,17 +123,34 @@ impl Store {
         reads: &ReadSet,
         decide: impl FnOnce(&Instance) -> Result<Vec<Record>, Refused>,
     ) -> Result<Submitted, SubmitError> {
+        let submitted = self.submit_and_look(id, reads, decide, |_, _| ());
+        submitted.map(|(submitted, ())| submitted)
+    }
+
+    /// Submits several records of one instance, and shows the instance as it stands right after
+    /// them.
+    ///
+    /// # Errors
+    /// As [`Store::submit`].
+    pub fn submit_and_look<T>(
+        &self,
+        id: &InstanceId,
+        reads: &ReadSet,
+        decide: impl FnOnce(&Instance) -> Result<Vec<Record>, Refused>,
+        see: impl FnOnce(&Instance, &[Arc<Record>]) -> T,
+    ) -> Result<(Submitted, T), SubmitError> {
         let (_loading, mut ledger) = self.inner.bring_up(id)?;
         if !ledger.overlay.unchanged(reads) {
             return Err(Refused::Conflict.into());
         }
-        let live = ledger
-            .look(id)
-            .ok_or_else(|| SubmitError::NoSuchInstance(id.clone()))?;
+        let missing = || SubmitError::NoSuchInstance(id.clone());
+        let live = ledger.look(id).ok_or_else(missing)?;
         let records = incoming(decide(&live.instance)?);
         let submitted = self.inner.go_on(&mut ledger, id, records)?;
         self.inner.is_submitted(&mut ledger);
-        Ok(submitted)
+        let live = ledger.look(id).ok_or_else(missing)?;
+        let seen = see(&live.instance, &submitted.records);
+        Ok((submitted, seen))
     }
 
     /// Submits a record of one instance and, if `decide` gives one, a record of another, both or
@@ -179,7 +196,7 @@ impl Inner {
         let mut ledger = self.taking()?;
         while ledger.undurable_bytes >= self.options.undurable_bytes_max {
             ledger.demanded = ledger.submitted;
-            self.work.notify_one();
+            self.wake_writer(&ledger);
             drop(self.wait(&self.progress, ledger));
             ledger = self.taking()?;
         }
@@ -213,9 +230,9 @@ impl Inner {
         ledger.submissions += 1;
         if ledger.waiting_since.is_none() {
             ledger.waiting_since = Some(Instant::now());
-            self.work.notify_one();
+            self.wake_writer(ledger);
         } else if ledger.undurable_bytes >= self.options.commit_bytes || self.is_spent(ledger) {
-            self.work.notify_one();
+            self.wake_writer(ledger);
         }
     }
 }

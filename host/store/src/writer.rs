@@ -80,10 +80,20 @@ impl Inner {
             {
                 return Ok(true);
             }
+            ledger.writer_sleeps = true;
             ledger = match due_at {
                 None => self.wait(&self.work, ledger),
                 Some(due) => self.wait_for(&self.work, ledger, due.saturating_duration_since(now)),
             };
+            ledger.writer_sleeps = false;
+        }
+    }
+
+    /// Has the writer look at what there is to do. Telling one who is awake costs as much as waking
+    /// one who sleeps, so that is not done.
+    pub(crate) fn wake_writer(&self, ledger: &Ledger) {
+        if ledger.writer_sleeps {
+            self.work.notify_one();
         }
     }
 

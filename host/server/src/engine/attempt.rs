@@ -389,7 +389,7 @@ impl Engine {
             let end = self.attempt_end(module, started_at, Err(failure));
             return Ran::Ended(Box::new(end), ReadSet::default());
         }
-        let snapshot = self.store.snapshot(started_at);
+        let snapshot = self.store.snapshot_when_read(started_at);
         if !module.contained() && self.store.wait_durable(snapshot.position()).is_err() {
             self.lose();
             return Ran::Dropped;

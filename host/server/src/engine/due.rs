@@ -1,6 +1,9 @@
 //! What is due in one instance, read off its fold.
 
+use std::sync::Arc;
+
 use wfhost_core::decide::{self, AttemptFence, TaskFence};
+use wfhost_core::record::{Command, Happening, Record};
 use wfhost_core::{Instance, Task, TaskId, TaskState, Timestamp};
 
 /// What is due in one instance.
@@ -23,9 +26,15 @@ pub(super) enum What {
 }
 
 impl Due {
+    /// After records that an instance has just got: of the tasks that they touch.
+    pub(super) fn after(instance: &Instance, records: &[Arc<Record>]) -> Self {
+        let tasks = records.iter().flat_map(|record| touched(record));
+        Self::of(instance, tasks)
+    }
+
     /// Looks at these tasks only: after a submission those that it touched, at first all.
-    pub(super) fn of<'a>(instance: &Instance, tasks: impl Iterator<Item = &'a TaskId>) -> Self {
-        let open = tasks.filter_map(|id| Some((*id, instance.tasks().get(id)?)));
+    pub(super) fn of(instance: &Instance, tasks: impl Iterator<Item = TaskId>) -> Self {
+        let open = tasks.filter_map(|id| Some((id, instance.tasks().get(&id)?)));
         let mut due = Vec::new();
         for (id, task) in open {
             due.extend(What::of(instance, id, task).map(|what| (id, what)));
@@ -66,5 +75,23 @@ impl What {
             TaskState::Raise { .. } => Some(Self::Other(Timestamp::default())),
             TaskState::Event { .. } => None,
         }
+    }
+}
+
+/// The tasks that may be due because of a record.
+fn touched(record: &Record) -> Vec<TaskId> {
+    match record {
+        Record::Turn(turn) => {
+            let opens = |command: &&Command| !matches!(command, Command::Cancel { .. });
+            let commands = turn.commands.iter().filter(opens);
+            commands.filter_map(Command::task).collect()
+        }
+        Record::Attempt(attempt) if attempt.retry_at.is_some() => vec![attempt.task],
+        Record::Accepted(accepted) => match &accepted.what {
+            Happening::ChildFailed { task, .. } => vec![*task],
+            _ => Vec::new(),
+        },
+        Record::Unstalled(unstalled) => vec![unstalled.task],
+        _ => Vec::new(),
     }
 }

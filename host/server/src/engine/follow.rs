@@ -21,9 +21,9 @@ impl Engine {
         });
         if let Err(SubmitError::Refused(Refused::Stale)) = &fired {
             // Cancelled; or the clock has been set back since it was due, and it is due again.
-            let due = self
-                .store
-                .look(&slot.id, |instance| Due::of(instance, [task].iter()));
+            let due = self.store.look(&slot.id, |instance| {
+                Due::of(instance, std::iter::once(task))
+            });
             if let Ok(Some(due)) = due {
                 self.pursue(slot, due);
             }
@@ -45,14 +45,15 @@ impl Engine {
         self.note(ended.map(drop));
     }
 
-    /// What follows from records that have taken their place, in a generation of an instance.
+    /// What follows from records that have taken their place, in a generation of an instance; `due`
+    /// is what they have brought about, if that was looked at already.
     pub(super) fn follow(
         self: &Arc<Self>,
         slot: &Arc<Slot>,
         generation: u32,
         records: &[Arc<Record>],
+        due: Option<Due>,
     ) {
-        let mut tasks = Vec::new();
         let (mut moved, mut ended, mut terminated) = (false, false, false);
         for record in records {
             // A stall is no reason to try again at once.
@@ -60,16 +61,12 @@ impl Engine {
             match record.as_ref() {
                 Record::Turn(turn) => {
                     for command in &turn.commands {
-                        match command {
-                            Command::Cancel { task } => {
-                                let theirs = |it: &AttemptFence| {
-                                    (it.generation, it.task) == (generation, *task)
-                                };
-                                slot.stop_attempts(theirs);
-                                self.leave_line(slot, theirs);
-                                self.timers.forget_task(slot.number, generation, *task);
-                            }
-                            command => tasks.extend(command.task()),
+                        if let Command::Cancel { task } = command {
+                            let theirs =
+                                |it: &AttemptFence| (it.generation, it.task) == (generation, *task);
+                            slot.stop_attempts(theirs);
+                            self.leave_line(slot, theirs);
+                            self.timers.forget_task(slot.number, generation, *task);
                         }
                     }
                     ended |= matches!(
@@ -81,9 +78,7 @@ impl Engine {
                     self.timers
                         .forget_task(slot.number, generation, attempt.task);
                 }
-                Record::Attempt(attempt) => tasks.push(attempt.task),
                 Record::Accepted(accepted) => match &accepted.what {
-                    Happening::ChildFailed { task, .. } => tasks.push(*task),
                     // One that had not begun has ended with that.
                     Happening::CancelRequested { .. } => {
                         let status = self.store.look(&slot.id, Instance::status);
@@ -95,7 +90,6 @@ impl Engine {
                     }
                     _ => {}
                 },
-                Record::Unstalled(unstalled) => tasks.push(unstalled.task),
                 // Tasks of the generation before have no one to answer to.
                 Record::Started(started) => {
                     let before = |it: &AttemptFence| it.generation < started.generation;
@@ -120,10 +114,13 @@ impl Engine {
         if !slot.is_driven() || !moved || ended {
             return;
         }
-        match self
+        if let Some(due) = due {
+            return self.pursue(slot, due);
+        }
+        let due = self
             .store
-            .look(&slot.id, |instance| Due::of(instance, tasks.iter()))
-        {
+            .look(&slot.id, |instance| Due::after(instance, records));
+        match due {
             Ok(Some(due)) => self.pursue(slot, due),
             Ok(None) => {}
             Err(error) => self.note(Err(error.into())),

@@ -44,11 +44,12 @@ use bounds::Doorway;
 pub use clock::Clock;
 use due::Due;
 use follow::left_children;
-use gate::{Gate, Lost};
+use gate::Gate;
+pub(crate) use gate::Lost;
 use queue::Queue;
 use reserve::Reservations;
 pub(crate) use running::{Running, Setup};
-use slot::Slot;
+use slot::{Slot, Waiter};
 use timers::Timers;
 use turn::Begun;
 pub(crate) use turn::try_start;
@@ -159,7 +160,7 @@ impl Engine {
             return Ok(());
         }
         let due = self.store.look(id, |instance| {
-            let due = Due::of(instance, instance.tasks().keys());
+            let due = Due::of(instance, instance.tasks().keys().copied());
             (due, instance.status().has_ended())
         })?;
         // Counts as work, so that no time is skipped before all of it is known.
@@ -209,14 +210,22 @@ impl Engine {
         id: &InstanceId,
     ) -> Result<oneshot::Receiver<Result<(), Lost>>, Error> {
         let (tell, told) = oneshot::channel();
+        self.wait_for(id, Waiter::Settled(tell))?;
+        Ok(told)
+    }
+
+    /// Has somebody told how an instance settles.
+    fn wait_for(self: &Arc<Self>, id: &InstanceId, waiter: Waiter) -> Result<(), Error> {
         let slot = self.slot(id);
-        slot.wait(tell);
+        slot.wait(waiter);
         // After the waiter is known: whoever loses it from here on finds it.
         if self.lost.load(Ordering::Acquire) {
-            return Err(Error::Unknown);
+            slot.take_waiters()
+                .into_iter()
+                .for_each(|waiter| waiter.tell(Err(Lost)));
+            return Ok(());
         }
-        self.settle(&slot)?;
-        Ok(told)
+        self.settle(&slot)
     }
 
     /// Records as they become durable, of every instance that moves from now on.
@@ -303,7 +312,7 @@ impl Engine {
             .collect();
         for slot in driven {
             let due = self.store.look(&slot.id, |instance| {
-                Due::of(instance, instance.stalled_tasks().keys())
+                Due::of(instance, instance.stalled_tasks().keys().copied())
             })?;
             if let Some(due) = due {
                 self.pursue(&slot, due);
@@ -339,13 +348,17 @@ impl Engine {
         decide: impl FnOnce(&Instance) -> Result<Vec<Record>, Refused>,
     ) -> Result<Position, SubmitError> {
         let (mut children, mut generation) = (Vec::new(), 0);
-        let submitted = self.store.submit_all(&slot.id, reads, |instance| {
+        let decide = |instance: &Instance| {
             let records = decide(instance)?;
             children = left_children(instance, &records);
             generation = instance.started().generation;
             Ok(records)
-        })?;
-        self.follow(slot, generation, &submitted.records);
+        };
+        let submitted = self
+            .store
+            .submit_and_look(&slot.id, reads, decide, Due::after);
+        let (submitted, due) = submitted?;
+        self.follow(slot, generation, &submitted.records, Some(due));
         for child in &children {
             self.look_at_parent(child);
         }
@@ -474,10 +487,8 @@ impl Engine {
             if rests || slot.has_ended() {
                 let position = self.store.submitted();
                 for waiter in slot.take_waiters() {
-                    self.gate.when_durable(position, move |result| {
-                        // Nobody may wait any more.
-                        let _ = waiter.send(result);
-                    });
+                    self.gate
+                        .when_durable(position, move |result| waiter.tell(result));
                 }
                 self.store.demand(position);
             }
@@ -517,8 +528,7 @@ impl Engine {
 
         let slots: Vec<_> = self.slots().values().cloned().collect();
         for waiter in slots.iter().flat_map(|slot| slot.take_waiters()) {
-            // Nobody may wait any more.
-            let _ = waiter.send(Err(Lost));
+            waiter.tell(Err(Lost));
         }
     }
 

@@ -210,10 +210,10 @@ impl Engine {
             Ok((sent, told)) => {
                 if let Some(sent) = sent {
                     let target = self.slot(&id);
-                    self.follow(&target, 0, &sent.records);
+                    self.follow(&target, 0, &sent.records, None);
                     self.release(&target);
                 }
-                self.follow(slot, of.generation, &told.records);
+                self.follow(slot, of.generation, &told.records, None);
             }
             Err(error) => self.note(Err(error)),
         }

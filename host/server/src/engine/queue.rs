@@ -11,6 +11,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What a worker takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,9 @@ pub(crate) enum Takes {
 
 /// So many jobs a worker takes past the queue before it looks into it again.
 const IN_A_ROW_MAX: u32 = 64;
+
+/// When no short job was taken for so long, the others are taken to be busy with long ones.
+const STUCK_AFTER: Duration = Duration::from_millis(1);
 
 /// A queue that workers block on.
 pub(crate) struct Queue<T> {
@@ -40,11 +44,21 @@ pub(crate) struct Queue<T> {
 struct Inner<T> {
     short: VecDeque<T>,
     long: VecDeque<T>,
+    /// How many short jobs were ever taken.
+    taken: u64,
     /// Workers that take all and wait.
     idle: usize,
     /// Workers that take short jobs only and wait.
     idle_short: usize,
     closed: bool,
+}
+
+impl<T> Inner<T> {
+    fn pop_short(&mut self) -> Option<T> {
+        let job = self.short.pop_front()?;
+        self.taken += 1;
+        Some(job)
+    }
 }
 
 /// A thread that takes jobs from one queue.
@@ -70,6 +84,7 @@ impl<T> Queue<T> {
         let inner = Inner {
             short,
             long,
+            taken: 0,
             idle: 0,
             idle_short: 0,
             closed: false,
@@ -164,7 +179,7 @@ impl<T> Queue<T> {
         // Telling nobody costs as much as telling somebody.
         let wake = inner.idle > 0;
         // The spare worker sleeps as long as another is free.
-        let wake_spare = !long && inner.idle_short > 0 && (!wake || inner.short.len() > 1);
+        let wake_spare = !long && inner.idle_short > 0 && !wake;
         drop(inner);
         if wake {
             self.ready.notify_one();
@@ -177,19 +192,20 @@ impl<T> Queue<T> {
 
     /// The next job; `None` once the queue is closed.
     fn pop(&self, takes: Takes) -> Option<T> {
+        match takes {
+            Takes::All => self.pop_any(),
+            Takes::Short => self.pop_short(),
+        }
+    }
+
+    fn pop_any(&self) -> Option<T> {
         let mut inner = self.lock();
         loop {
             if inner.closed {
                 return None;
             }
-            if let Some(job) = inner.short.pop_front() {
+            if let Some(job) = inner.pop_short() {
                 return Some(job);
-            }
-            if takes == Takes::Short {
-                inner.idle_short += 1;
-                inner = wait(&self.short_ready, inner);
-                inner.idle_short -= 1;
-                continue;
             }
             if let Some(job) = inner.long.pop_front() {
                 return Some(job);
@@ -197,6 +213,32 @@ impl<T> Queue<T> {
             inner.idle += 1;
             inner = wait(&self.ready, inner);
             inner.idle -= 1;
+        }
+    }
+
+    /// A short job that nobody else takes: as long as others do, one more worker than there are
+    /// processors is only in their way.
+    fn pop_short(&self) -> Option<T> {
+        let mut inner = self.lock();
+        loop {
+            if inner.closed {
+                return None;
+            }
+            if inner.short.is_empty() {
+                inner.idle_short += 1;
+                inner = wait(&self.short_ready, inner);
+                inner.idle_short -= 1;
+                continue;
+            }
+            let taken = inner.taken;
+            let waited = self.short_ready.wait_timeout(inner, STUCK_AFTER);
+            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if !inner.closed
+                && inner.taken == taken
+                && let Some(job) = inner.pop_short()
+            {
+                return Some(job);
+            }
         }
     }
 

@@ -11,8 +11,31 @@ use wfhost_sandbox::{Guest, StopFlag};
 
 use super::gate::Lost;
 use super::lock;
+use crate::error::Error;
 
-type Waiter = oneshot::Sender<Result<(), Lost>>;
+/// Somebody who waits until an instance has ended or is stuck, and all that led to it is durable.
+pub(super) enum Waiter {
+    Settled(oneshot::Sender<Result<(), Lost>>),
+    /// Who has started it, and was not told that it began.
+    Ran(oneshot::Sender<Result<Result<(), Lost>, Error>>),
+}
+
+impl Waiter {
+    pub(super) fn tell(self, durable: Result<(), Lost>) {
+        // Nobody may wait any more.
+        match self {
+            Self::Settled(waiter) => drop(waiter.send(durable)),
+            Self::Ran(waiter) => drop(waiter.send(Ok(durable))),
+        }
+    }
+
+    fn is_gone(&self) -> bool {
+        match self {
+            Self::Settled(waiter) => waiter.is_closed(),
+            Self::Ran(waiter) => waiter.is_closed(),
+        }
+    }
+}
 
 /// One driven instance.
 pub(crate) struct Slot {
@@ -162,7 +185,7 @@ impl Slot {
     pub(super) fn wait(&self, waiter: Waiter) {
         let mut waiters = lock(&self.waiters);
         // Those who gave up are forgotten.
-        waiters.retain(|waiter| !waiter.is_closed());
+        waiters.retain(|waiter| !waiter.is_gone());
         waiters.push(waiter);
     }
 

@@ -10,8 +10,9 @@ use wfhost_core::{Delivered, Digest, Failure, Instance, Name, Position, Role, Ti
 use wfhost_sandbox::{Birth, Guest, Module, Origin, TurnEnd, Unusable};
 use wfhost_store::SubmitError;
 
+use super::gate::Lost;
 use super::reserve::{CONFLICTS_MAX, Claim};
-use super::slot::{Slot, Warm};
+use super::slot::{Slot, Waiter, Warm};
 use super::{Engine, Job};
 use crate::error::Error;
 use crate::replay::Replay;
@@ -22,7 +23,23 @@ pub(crate) struct Begun {
     pub(super) slot: Arc<Slot>,
     started: Started,
     reuse: Reuse,
-    told: oneshot::Sender<Result<Position, Error>>,
+    who: Starter,
+}
+
+/// Who wants to know what of a start.
+enum Starter {
+    /// Once it began.
+    Begun(oneshot::Sender<Result<Position, Error>>),
+    /// Only why it did not, or how the instance settled.
+    Ran(oneshot::Sender<Result<Result<(), Lost>, Error>>),
+}
+
+/// What there is to do for an instance that began.
+enum Next {
+    /// The turns that are due.
+    Turns,
+    Stall(StallReason),
+    Nothing,
 }
 
 /// What a turn needs to know of its instance.
@@ -43,15 +60,31 @@ impl Engine {
         reuse: Reuse,
     ) -> oneshot::Receiver<Result<Position, Error>> {
         let (told, result) = oneshot::channel();
+        self.push_start(started, reuse, Starter::Begun(told));
+        result
+    }
+
+    /// Starts an instance and drives it. Resolves with the reason why it was not started, or once
+    /// it has settled, as [`Engine::settled`] does.
+    pub(crate) fn start_and_settle(
+        self: &Arc<Self>,
+        started: Started,
+        reuse: Reuse,
+    ) -> oneshot::Receiver<Result<Result<(), Lost>, Error>> {
+        let (told, result) = oneshot::channel();
+        self.push_start(started, reuse, Starter::Ran(told));
+        result
+    }
+
+    fn push_start(self: &Arc<Self>, started: Started, reuse: Reuse, who: Starter) {
         // It is the id's own once the start is recorded.
         let slot = Arc::new(Slot::new(started.id.clone()));
         self.push(Job::Begin(Box::new(Begun {
             slot,
             started,
             reuse,
-            told,
+            who,
         })));
-        result
     }
 
     /// The first turn runs before anything is recorded: an input that the code does not accept is
@@ -61,22 +94,32 @@ impl Engine {
             slot,
             started,
             reuse,
-            told,
+            who,
         } = begun;
         let mut held = super::lock(&slot.guest);
-        let (result, next) = match self.try_begin(&slot, started, reuse, &mut held) {
-            Ok((position, stall)) => (Ok(position), Some(stall)),
-            Err(error) => (Err(error), None),
-        };
+        let begun = self.try_begin(&slot, started, reuse, &mut held);
         // Nobody may wait any more.
-        let _ = told.send(result);
+        let next = match (begun, who) {
+            (Ok((position, next)), Starter::Begun(told)) => {
+                let _ = told.send(Ok(position));
+                next
+            }
+            (Ok((_, next)), Starter::Ran(told)) => {
+                // A store that failed tells every waiter.
+                let _ = self.wait_for(&slot.id, Waiter::Ran(told));
+                next
+            }
+            (Err(error), Starter::Begun(told)) => return drop(told.send(Err(error))),
+            (Err(error), Starter::Ran(told)) => return drop(told.send(Err(error))),
+        };
         match next {
-            None => {}
-            Some(None) => self.take_turns(&slot, &mut held),
-            Some(Some(reason)) => {
+            Next::Turns => self.take_turns(&slot, &mut held),
+            Next::Stall(reason) => {
                 slot.unqueue_turn();
                 self.stall(&slot, None, reason);
             }
+            // The start was made before, by another slot.
+            Next::Nothing => {}
         }
     }
 
@@ -99,7 +142,7 @@ impl Engine {
         started: Started,
         reuse: Reuse,
         held: &mut Option<Warm>,
-    ) -> Result<(Position, Option<StallReason>), Error> {
+    ) -> Result<(Position, Next), Error> {
         let later = started.begins_at.is_some_and(|at| at > self.now());
         let (guest, end) = self.first_turn(&started)?;
         let (key, mut repeated) = (started.key.clone(), false);
@@ -114,7 +157,7 @@ impl Engine {
             })
         });
         if repeated {
-            return Ok((self.store.submitted(), None));
+            return Ok((self.store.submitted(), Next::Nothing));
         }
         let begun = begun.map_err(|error| Error::from((slot.id.clone(), error)))?;
         let position = begun.submitted;
@@ -122,10 +165,10 @@ impl Engine {
         self.install(slot);
         // The turns that are due from here on are this job's.
         slot.queue_turn();
-        self.follow(slot, 0, &position.records);
+        self.follow(slot, 0, &position.records, None);
         if later {
             // That was for its input only.
-            return Ok((position.position, None));
+            return Ok((position.position, Next::Turns));
         }
         match end {
             TurnEnd::Taken { turn, state } => {
@@ -133,13 +176,14 @@ impl Engine {
                 let fence = fence.expect("it was started above");
                 // Whatever comes of it, the instance is started; what is not done here is due.
                 let _ = self.submit_turn(slot, fence, turn, &state, guest, held);
-                Ok((position.position, None))
+                Ok((position.position, Next::Turns))
             }
-            TurnEnd::Limit { message } => {
-                Ok((position.position, Some(StallReason::Limit { message })))
-            }
+            TurnEnd::Limit { message } => Ok((
+                position.position,
+                Next::Stall(StallReason::Limit { message }),
+            )),
             TurnEnd::StateChanged(_) | TurnEnd::StateFailed(_) | TurnEnd::Spent => {
-                Ok((position.position, None))
+                Ok((position.position, Next::Turns))
             }
         }
     }
@@ -319,7 +363,7 @@ impl Engine {
     }
 
     fn session(self: &Arc<Self>, at: Timestamp) -> Session {
-        Session::new(self.store.snapshot(at), at)
+        Session::new(self.store.snapshot_when_read(at), at)
     }
 }
 
