@@ -14,7 +14,6 @@ use tokio::sync::mpsc;
 use super::super::{Exit, Failure};
 use super::plan::Plan;
 use super::{guests, park, recover};
-use crate::error::Error;
 
 /// What a process does for the bench that started it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -123,11 +122,7 @@ impl Child {
     fn ended_early(&mut self) -> Failure {
         let ended = match self.process.wait() {
             Ok(status) => status.to_string(),
-            Err(error) => Error::File {
-                path: "its process".into(),
-                source: error,
-            }
-            .to_string(),
+            Err(error) => error.to_string(),
         };
         let message = format!("a process of the bench has failed ({ended}); it said why above");
         Failure::new(Exit::Host, message)

@@ -58,7 +58,8 @@ cpu_ms_per_instance, commits, fsyncs, bytes_written, rss_bytes {idle, peak}, dis
 {append_fdatasync_per_second, group_commit_per_second}. What does not apply, or this system does not
 tell, is null. park adds park {file_bytes, file_bytes_per_instance, rss_growth_bytes, reopened
 {ready_ms, rss_bytes {idle, driven}}, woken {instances, latency_ms}}; recover adds recover, for each
-setting {quick_repair, first_step_ms, open_ms {p50, max}, file_bytes}.
+setting {quick_repair, first_step_ms, open_ms {p50, max}, file_bytes}, and its latency_ms are the
+first_step_ms of the setting that a host has by itself for a file of that size.
 
 Exit status: 0 it was measured, 1 an instance did not complete, 2 usage, 4 the host failed, 130
 interrupted.")]

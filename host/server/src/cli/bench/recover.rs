@@ -26,6 +26,25 @@ const FILL_BYTES: usize = 4096;
 /// How often a round is tried whose instances all ended before the kill.
 const TRIES: u32 = 3;
 
+/// What the kills cost.
+pub(super) struct Recovered {
+    pub(super) rounds: u32,
+    /// With quick repair, and without.
+    pub(super) settings: [Setting; 2],
+}
+
+impl Recovered {
+    /// The setting that a host has by itself for a file of this size.
+    pub(super) fn by_default(&self) -> &Setting {
+        let [with, without] = &self.settings;
+        if without.file_bytes < wfhost_store::Options::default().quick_repair_bytes {
+            without
+        } else {
+            with
+        }
+    }
+}
+
 /// One setting of the data file, over all rounds.
 pub(super) struct Setting {
     pub(super) quick_repair: bool,
@@ -52,7 +71,7 @@ pub(super) async fn measure(
     folder: &Folder,
     rounds: u32,
     fill_bytes: u64,
-) -> Result<Vec<Setting>, Failure> {
+) -> Result<Recovered, Failure> {
     let template = folder.file("template.redb");
     fill(plan, &template, fill_bytes).await?;
     let file = folder.file("data.redb");
@@ -63,13 +82,13 @@ pub(super) async fn measure(
             rounds.push(round(plan, &template, &file, *quick_repair).await?);
         }
     }
-    let settings = seen.into_iter().map(|(quick_repair, rounds)| Setting {
+    let settings = seen.map(|(quick_repair, rounds)| Setting {
         quick_repair,
         step: Latencies::of(rounds.iter().map(|it| it.step).collect()),
         opened: Latencies::of(rounds.iter().map(|it| it.opened).collect()),
         file_bytes: rounds.iter().map(|it| it.file_bytes).max().unwrap_or(0),
     });
-    Ok(settings.collect())
+    Ok(Recovered { rounds, settings })
 }
 
 /// Makes a data file with the modules in it, at least so large.

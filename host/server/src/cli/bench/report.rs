@@ -9,13 +9,13 @@ use super::latencies::{millis, millis_text};
 use super::measure::Taken;
 use super::park::Parked;
 use super::plan::Plan;
-use super::recover::Setting;
+use super::recover::{Recovered, Setting};
 
 /// What a scenario found.
 pub(super) enum Measured {
     Load(Taken),
     Park(Parked),
-    Recover(Vec<Setting>),
+    Recover(Recovered),
 }
 
 /// All that is told of a run.
@@ -59,8 +59,9 @@ impl Report {
         match &self.measured {
             Measured::Load(_) => {}
             Measured::Park(parked) => object["park"] = parked.json(plan),
-            Measured::Recover(settings) => {
-                let settings = settings.iter().map(Setting::json);
+            Measured::Recover(recovered) => {
+                object["latency_ms"] = recovered.by_default().step.json();
+                let settings = recovered.settings.iter().map(Setting::json);
                 object["recover"] = settings.collect();
             }
         }
@@ -78,7 +79,7 @@ impl Report {
                 row(&mut lines, "data file", &bytes(taken.file_bytes));
             }
             Measured::Park(parked) => self.park(parked, &mut lines),
-            Measured::Recover(settings) => recovered(settings, &mut lines),
+            Measured::Recover(recovered) => recover(recovered, &mut lines),
         }
         let Disk {
             append, writers, ..
@@ -212,19 +213,22 @@ impl Report {
     }
 }
 
-fn recovered(settings: &[Setting], lines: &mut Vec<String>) {
-    for setting in settings {
+fn recover(recovered: &Recovered, lines: &mut Vec<String>) {
+    lines.push(format!(
+        "from the start of a new process to the first new step that is durable, {} kills each:",
+        grouped(recovered.rounds.into())
+    ));
+    for setting in &recovered.settings {
         let name = match setting.quick_repair {
             true => "quick repair",
             false => "without",
         };
         let text = format!(
-            "from the start of a process to the first new step {} (p50), {} (max); the file open \
-             after {}; {}",
+            "p50 {}, max {}; the file of {} is open after {}",
             millis_text(setting.step.percentile(50)),
             millis_text(setting.step.max()),
+            bytes(setting.file_bytes),
             millis_text(setting.opened.percentile(50)),
-            bytes(setting.file_bytes)
         );
         row(lines, name, &text);
     }
