@@ -21,6 +21,25 @@ impl Host {
         self.engine().resume(id)
     }
 
+    /// Goes on with every instance that has not ended, as [`Host::drive`] does with one.
+    ///
+    /// # Errors
+    /// If the data file failed.
+    pub async fn drive_all(&self) -> Result<(), Error> {
+        let engine = Arc::clone(self.engine());
+        blocking(move || {
+            for id in engine.store.unfinished()? {
+                match engine.drive(&id) {
+                    // It was purged meanwhile.
+                    Ok(()) | Err(Error::NoSuchInstance { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Waits until an instance has ended; or is stalled or suspended and nothing else of it moves.
     /// What it returns is durable.
     ///

@@ -1,5 +1,7 @@
 //! Builds a Cargo package into a module.
 
+mod compiling;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -7,24 +9,7 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::host::Upload;
-
-/// The target of a package that names none in `[package.metadata.wfhost] target = "…"`.
-const TARGET: &str = "wasm32-unknown-unknown";
-
-/// What modules are built with, given on Cargo's command line so that a package needs no settings of
-/// its own: small, without debug information (not the standard library's either), with the names of
-/// functions, which backtraces show. They begin with a heap of 256 KiB, since most lives need no
-/// more, and growing costs more than all else that is done to bring a guest to life.
-const SETTINGS: [&str; 8] = [
-    "profile.wfhost.inherits=\"release\"",
-    "profile.wfhost.opt-level=\"s\"",
-    "profile.wfhost.lto=true",
-    "profile.wfhost.codegen-units=1",
-    "profile.wfhost.panic=\"abort\"",
-    "profile.wfhost.debug=0",
-    "profile.wfhost.strip=\"debuginfo\"",
-    "target.wasm32-unknown-unknown.rustflags=[\"-Clink-arg=--initial-heap=262144\"]",
-];
+use compiling::{TARGET, provide_target, set_up, without_outer_build};
 
 /// What there is to build.
 struct Package {
@@ -43,32 +28,15 @@ struct Package {
 /// added, or the package does not compile.
 pub fn build(dir: &Path, quiet: bool) -> Result<PathBuf, Error> {
     let package = inspect(dir)?;
-    provide_target(dir, &package.target)?;
+    provide_target(dir, &package.target).map_err(Error::Build)?;
     let mut cargo = cargo(dir);
-    cargo
-        .arg("build")
-        .arg("--manifest-path")
-        .arg(&package.manifest);
-    cargo.args([
-        "--package",
-        &package.name,
-        "--lib",
-        "--target",
-        &package.target,
-    ]);
-    cargo.args([
-        "--profile",
-        "wfhost",
-        "--message-format",
-        "json-render-diagnostics",
-    ]);
-    for setting in SETTINGS {
-        cargo.args(["--config", setting]);
-    }
+    set_up(&mut cargo, &package.target, &package.folder);
+    cargo.arg("--manifest-path").arg(&package.manifest);
+    cargo.args(["--package", &package.name, "--lib"]);
+    cargo.args(["--message-format", "json-render-diagnostics"]);
     if quiet {
         cargo.arg("--quiet");
     }
-    cargo.arg("--target-dir").arg(&package.folder);
     let output = cargo.stderr(Stdio::inherit()).output().map_err(no_cargo)?;
     if !output.status.success() {
         return Err(Error::Build(format!(
@@ -168,38 +136,6 @@ pub(crate) fn is_whole(dir: &Path) -> Result<bool, Error> {
     Ok(output.status.success())
 }
 
-/// Adds the target's standard library, if it is missing and rustup can.
-fn provide_target(dir: &Path, target: &str) -> Result<(), Error> {
-    let mut rustc = Command::new("rustc");
-    rustc
-        .current_dir(dir)
-        .args(["--print", "target-libdir", "--target", target]);
-    let libdir = rustc
-        .output()
-        .ok()
-        .and_then(|output| String::from_utf8(output.stdout).ok());
-    if libdir.is_some_and(|libdir| !libdir.is_empty() && Path::new(libdir.trim()).is_dir()) {
-        return Ok(());
-    }
-    let mut rustup = Command::new("rustup");
-    // rustup's stdout would mix with the result on ours.
-    let added = rustup
-        .current_dir(dir)
-        .args(["target", "add", target])
-        .output();
-    match added {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(Error::Build(format!(
-            "the Rust target {target} is missing, and `rustup target add {target}` failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        ))),
-        Err(_) => Err(Error::Build(format!(
-            "the Rust target {target} is missing; install its standard library (with rustup: \
-             `rustup target add {target}`)"
-        ))),
-    }
-}
-
 /// The module among the messages of a build.
 fn artifact(messages: &str, manifest: &Path) -> Option<PathBuf> {
     let messages = messages
@@ -223,22 +159,7 @@ fn artifact(messages: &str, manifest: &Path) -> Option<PathBuf> {
 fn cargo(dir: &Path) -> Command {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(dir);
-    let inherited = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    for name in inherited {
-        let set_by_cargo = name.starts_with("CARGO_PKG_")
-            || name.starts_with("CARGO_MANIFEST_")
-            || [
-                "CARGO",
-                "CARGO_TARGET_DIR",
-                "CARGO_BUILD_TARGET",
-                "RUSTFLAGS",
-                "CARGO_ENCODED_RUSTFLAGS",
-            ]
-            .contains(&name.as_str());
-        if set_by_cargo {
-            cargo.env_remove(name);
-        }
-    }
+    without_outer_build(&mut cargo);
     cargo
 }
 

@@ -21,6 +21,7 @@ struct Shared {
     open: AtomicBool,
     held: Mutex<Vec<Held>>,
     bytes: AtomicU64,
+    written: AtomicU64,
     syncs: AtomicU64,
 }
 
@@ -39,6 +40,7 @@ impl Gate {
             open: AtomicBool::new(false),
             held: Mutex::default(),
             bytes,
+            written: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
         })))
     }
@@ -53,7 +55,7 @@ impl Gate {
         let mut held = self.held();
         for step in held.drain(..) {
             match step {
-                Held::Write(at, data) => self.0.inner.write(at, &data)?,
+                Held::Write(at, data) => self.0.write(at, &data)?,
                 Held::Length(bytes) => self.0.inner.set_len(bytes)?,
                 Held::Sync => self.0.inner.sync_data()?,
             }
@@ -67,6 +69,11 @@ impl Gate {
         self.0.bytes.load(Ordering::Relaxed)
     }
 
+    /// How many bytes were written to it, those that replace others among them.
+    pub(crate) fn written(&self) -> u64 {
+        self.0.written.load(Ordering::Relaxed)
+    }
+
     /// How often it was synced.
     pub(crate) fn syncs(&self) -> u64 {
         self.0.syncs.load(Ordering::Relaxed)
@@ -74,6 +81,13 @@ impl Gate {
 
     fn held(&self) -> std::sync::MutexGuard<'_, Vec<Held>> {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.written.fetch_add(data.len() as u64, Ordering::Relaxed);
+        self.inner.write(offset, data)
     }
 }
 
@@ -172,7 +186,7 @@ impl StorageBackend for Gated {
         if self.hold(|| Held::Write(offset, data.to_vec())) {
             return Ok(());
         }
-        self.0.inner.write(offset, data)
+        self.0.write(offset, data)
     }
 
     fn close(&self) -> io::Result<()> {
@@ -232,8 +246,10 @@ mod tests {
         assert_eq!(read(3, 2), b"b\0");
         assert!(backend.read(9, &mut [0; 2]).is_err());
         assert_eq!(gate.0.inner.len().unwrap(), 8);
+        assert_eq!(gate.written(), 0);
 
         gate.open().unwrap();
+        assert_eq!(gate.written(), 4);
         assert_eq!(read(0, 10), b"01ab\0\0\0\0xy");
         assert_eq!(gate.0.inner.len().unwrap(), 10);
     }

@@ -124,6 +124,8 @@ pub struct Counts {
     pub gathers: u64,
     /// Syncs of the file.
     pub syncs: u64,
+    /// Bytes written to the file, those that replace others among them.
+    pub bytes_written: u64,
     /// Bytes of log that are not gathered, large payloads included.
     pub log_bytes: u64,
     /// Records that were ever submitted to this file.
@@ -235,6 +237,7 @@ impl Store {
             commits: self.inner.counts.commits.load(Ordering::Relaxed),
             gathers: self.inner.counts.gathers.load(Ordering::Relaxed),
             syncs: self.inner.gate.syncs(),
+            bytes_written: self.inner.gate.written(),
             log_bytes: ledger.ungathered_bytes,
             records: ledger.submitted.0,
             file_bytes: self.inner.gate.bytes(),

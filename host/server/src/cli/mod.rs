@@ -2,6 +2,7 @@
 
 mod args;
 mod ask;
+mod bench;
 mod build;
 mod find;
 mod follow;
@@ -99,6 +100,7 @@ enum Command {
     Modules(look::Modules),
     New(new::New),
     Build(build::Build),
+    Bench(bench::Bench),
 }
 
 impl Command {
@@ -125,6 +127,7 @@ impl Command {
             Self::Modules(modules) => modules.run().await,
             Self::New(new) => new.run(),
             Self::Build(build) => build.run(),
+            Self::Bench(bench) => bench.run().await,
         }
     }
 }

@@ -1,0 +1,237 @@
+//! What is to be measured, once the arguments make sense together.
+
+use serde_json::json;
+use wfhost_core::record::Event;
+use wfhost_core::{InstanceId, Json, Name};
+use wfhost_sandbox::Limits;
+
+use super::super::Failure;
+use super::{Bench, Kind, Scenario};
+use crate::start::StartRequest;
+
+/// Most instances of a run: each leaves a latency of 16 bytes in memory.
+pub(super) const INSTANCES_MAX: u64 = 10_000_000;
+
+/// Most steps of an instance.
+pub(super) const STEPS_MAX: u64 = 1_000_000;
+
+/// The steps of an order.
+const ORDER_STEPS: u64 = 5;
+
+/// Most instances that run before it counts, and most steps of each: by then modules are compiled
+/// and what is allocated once is there.
+const WARM_INSTANCES_MAX: u64 = 200;
+const WARM_STEPS_MAX: u64 = 10;
+
+/// What is to be measured.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) scenario: Scenario,
+    pub(super) kind: Kind,
+    pub(super) instances: u64,
+    /// Instances at a time.
+    pub(super) concurrency: usize,
+    /// Steps of one instance.
+    pub(super) steps: u64,
+    pub(super) payload_bytes: usize,
+    items: Option<u64>,
+    /// What the ids of the instances begin with.
+    label: &'static str,
+    /// The number of the first.
+    first: u64,
+}
+
+impl Plan {
+    /// Reads the arguments.
+    ///
+    /// # Errors
+    /// If one is not for the scenario, or the host would refuse what it asks.
+    pub(super) fn new(bench: &Bench) -> Result<Self, Failure> {
+        let scenario = bench.scenario;
+        check(bench)?;
+        let instances = match scenario {
+            Scenario::Order | Scenario::Park => 10_000,
+            _ => 100,
+        };
+        let steps = match scenario {
+            Scenario::Order => ORDER_STEPS,
+            Scenario::Steps | Scenario::FanOut | Scenario::Recover => 100,
+            Scenario::Events | Scenario::Timers => 10,
+            Scenario::Park => 0,
+        };
+        Ok(Self {
+            scenario,
+            kind: bench.kind,
+            instances: bench.instances.unwrap_or(instances),
+            concurrency: bench.concurrency.into(),
+            steps: bench.steps.unwrap_or(steps),
+            payload_bytes: bench.payload_bytes.unwrap_or(0),
+            items: bench.items,
+            label: scenario.as_str(),
+            first: 0,
+        })
+    }
+
+    /// A few instances beforehand.
+    pub(super) fn warm_up(&self) -> Self {
+        let instances = (2 * self.concurrency as u64).min(WARM_INSTANCES_MAX);
+        Self {
+            instances: instances.min(self.instances),
+            steps: self.steps.min(WARM_STEPS_MAX),
+            label: "warm",
+            ..self.clone()
+        }
+    }
+
+    /// So many other instances, from this number on, with so many steps of this size.
+    pub(super) fn filling(
+        &self,
+        first: u64,
+        instances: u64,
+        steps: u64,
+        payload_bytes: usize,
+    ) -> Self {
+        Self {
+            scenario: Scenario::Steps,
+            instances,
+            steps,
+            payload_bytes,
+            label: "fill",
+            first,
+            ..self.clone()
+        }
+    }
+
+    /// The arguments that say the same.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec![
+            format!("--scenario={}", self.scenario.as_str()),
+            format!("--kind={}", self.kind.as_str()),
+            format!("--instances={}", self.instances),
+            format!("--concurrency={}", self.concurrency),
+        ];
+        if self.scenario == Scenario::Recover {
+            arguments.push(format!("--steps={}", self.steps));
+            arguments.push(format!("--payload-bytes={}", self.payload_bytes));
+        }
+        arguments
+    }
+
+    /// Steps of all instances.
+    pub(super) fn steps_in_all(&self) -> u64 {
+        self.instances * self.steps
+    }
+
+    /// The id of an instance.
+    pub(super) fn id(&self, number: u64) -> InstanceId {
+        let id = format!("{}-{}", self.label, self.first + number);
+        id.parse().expect("a word and a number make an id")
+    }
+
+    /// How an instance is started.
+    pub(super) fn request(&self, number: u64) -> StartRequest {
+        StartRequest {
+            id: Some(self.id(number)),
+            ..StartRequest::new(self.workflow(), self.input(number))
+        }
+    }
+
+    /// An event for one that waits for it.
+    pub(super) fn event(&self) -> Event {
+        Event {
+            name: name("next"),
+            payload: Json::of(&"x".repeat(self.payload_bytes).into()),
+        }
+    }
+
+    fn workflow(&self) -> Name {
+        name(match self.scenario {
+            Scenario::Order => "Order",
+            Scenario::Steps | Scenario::Recover => "Steps",
+            Scenario::FanOut => "FanOut",
+            Scenario::Events => "Events",
+            Scenario::Timers => "Timers",
+            Scenario::Park => "Park",
+        })
+    }
+
+    fn input(&self, number: u64) -> Json {
+        let input = match self.scenario {
+            Scenario::Order => {
+                let item = number % self.items.unwrap_or(u64::MAX);
+                json!({ "item": format!("{}-{item}", self.label), "quantity": 1 })
+            }
+            Scenario::Park => json!(null),
+            _ => json!({ "steps": self.steps, "payload_bytes": self.payload_bytes }),
+        };
+        Json::of(&input)
+    }
+}
+
+/// The event that wakes a parked instance.
+pub(super) fn waking() -> Event {
+    Event {
+        name: name("go"),
+        payload: Json::of(&true.into()),
+    }
+}
+
+fn name(text: &str) -> Name {
+    text.parse().expect("a word is a name")
+}
+
+/// Refuses what makes no sense together.
+fn check(bench: &Bench) -> Result<(), Failure> {
+    use Scenario::{Events, FanOut, Order, Recover, Steps, Timers};
+    let rules: [(&str, bool, &[Scenario]); 6] = [
+        (
+            "--steps",
+            bench.steps.is_some(),
+            &[Steps, FanOut, Events, Timers, Recover],
+        ),
+        (
+            "--payload-bytes",
+            bench.payload_bytes.is_some(),
+            &[Steps, FanOut, Events, Recover],
+        ),
+        ("--items", bench.items.is_some(), &[Order]),
+        (
+            "--kind effectful",
+            bench.kind == Kind::Effectful,
+            &[Order, Steps, FanOut, Recover],
+        ),
+        ("--rounds", bench.rounds.is_some(), &[Recover]),
+        ("--fill", bench.fill.is_some(), &[Recover]),
+    ];
+    for (flag, given, scenarios) in rules {
+        if given && !scenarios.contains(&bench.scenario) {
+            let names: Vec<_> = scenarios.iter().map(|it| it.as_str()).collect();
+            return Err(Failure::usage(format!(
+                "{flag} is for the scenario {}; `{}` has no use for it",
+                names.join(", "),
+                bench.scenario.as_str()
+            )));
+        }
+    }
+    let limits = Limits::default();
+    let (steps, most) = (
+        bench.steps.unwrap_or(0),
+        limits.commands_per_turn_max as u64,
+    );
+    if bench.scenario == FanOut && steps > most {
+        return Err(Failure::usage(format!(
+            "--steps {steps}: a workflow may ask for {most} activities at once, no more"
+        )));
+    }
+    // The quotes of a JSON string count.
+    let (bytes, most) = (
+        bench.payload_bytes.unwrap_or(0),
+        limits.payload_bytes_max - 2,
+    );
+    if bytes > most {
+        return Err(Failure::usage(format!(
+            "--payload-bytes {bytes}: the host takes {most} at most"
+        )));
+    }
+    Ok(())
+}
