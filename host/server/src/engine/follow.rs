@@ -6,10 +6,10 @@ use std::sync::Arc;
 use wfhost_core::decide::{self, AttemptFence, Refused, TaskFence};
 use wfhost_core::record::{Command, Happening, Record, Step};
 use wfhost_core::state::ReadSet;
-use wfhost_core::{Instance, InstanceId, TaskId, TaskState, Timestamp};
+use wfhost_core::{Instance, InstanceId, TaskId, TaskState, Timestamp, Work};
 use wfhost_store::SubmitError;
 
-use super::due::{Due, What};
+use super::due::Due;
 use super::slot::Slot;
 use super::timers::{Alarm, Wakes};
 use super::{Engine, Job};
@@ -140,15 +140,13 @@ impl Engine {
             Some(_) if slot.queue_turn() => self.push(Job::Turn(Arc::clone(slot))),
             Some(_) | None => {}
         }
-        for (task, what) in due.tasks {
+        for (task, work, at) in due.tasks {
             let slot = Arc::clone(slot);
-            let (at, wakes, job) = match what {
-                What::Attempt(fence, at) => {
-                    (at, Wakes::Task(task), Job::Attempt(slot, fence, None))
-                }
-                What::Fire(at) => (at, Wakes::Task(task), Job::Fire(slot, task)),
-                What::Other(at) => (at, Wakes::Task(task), Job::Other(slot, task)),
-                What::Deadline(at, of) => (at, Wakes::Deadline(task), Job::Deadline(slot, of)),
+            let (wakes, job) = match work {
+                Work::Attempt(fence) => (Wakes::Task(task), Job::Attempt(slot, fence, None)),
+                Work::Fire => (Wakes::Task(task), Job::Fire(slot, task)),
+                Work::Other => (Wakes::Task(task), Job::Other(slot, task)),
+                Work::Deadline(of) => (Wakes::Deadline(task), Job::Deadline(slot, of)),
             };
             if at <= now {
                 self.push(job);
