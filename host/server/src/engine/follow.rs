@@ -110,6 +110,7 @@ impl Engine {
         self.answer(&slot.id, records);
         if ended {
             slot.end();
+            self.warm.leave(slot);
             self.leave_line(slot, |_| true);
             self.timers.forget_before(slot.number, u32::MAX);
             self.ended(slot);

@@ -22,11 +22,12 @@ mod running;
 mod slot;
 mod timers;
 mod turn;
+mod warm;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 use wfhost_core::decide::{self, AttemptFence, Refused, TaskFence};
@@ -52,6 +53,7 @@ use slot::Slot;
 use timers::Timers;
 use turn::Begun;
 pub(crate) use turn::try_start;
+use warm::WarmSet;
 
 /// One record that has become durable, for those who watch.
 #[derive(Debug, Clone)]
@@ -97,8 +99,7 @@ pub(crate) struct Engine {
     script: Option<Script>,
     modules: Modules,
     slots: Mutex<HashMap<InstanceId, Arc<Slot>>>,
-    /// Slots that hold a guest, the longest first.
-    warm: Mutex<VecDeque<Weak<Slot>>>,
+    warm: WarmSet,
     guests_warm_max: usize,
     queue: Queue<Job>,
     timers: Timers<Job>,
@@ -544,22 +545,6 @@ impl Engine {
 
     fn slots(&self) -> MutexGuard<'_, HashMap<InstanceId, Arc<Slot>>> {
         lock(&self.slots)
-    }
-
-    /// A slot has a guest that it had not before. The one that has had its for longest makes way,
-    /// if there are too many.
-    fn warmed(&self, slot: &Arc<Slot>) {
-        let mut warm = lock(&self.warm);
-        warm.push_back(Arc::downgrade(slot));
-        let oldest = if warm.len() > self.guests_warm_max {
-            warm.pop_front()
-        } else {
-            None
-        };
-        drop(warm);
-        if let Some(oldest) = oldest.and_then(|oldest| oldest.upgrade()) {
-            oldest.cool();
-        }
     }
 }
 

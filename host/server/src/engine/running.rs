@@ -16,6 +16,7 @@ use super::gate::Gate;
 use super::queue::{Queue, Takes};
 use super::reserve::Reservations;
 use super::timers::Timers;
+use super::warm::WarmSet;
 use super::{Engine, Modules, Observers, Script, lock};
 
 /// How long closing waits for effectful attempts that were told to stop.
@@ -48,7 +49,7 @@ impl Running {
             sandbox,
             modules: setup.modules,
             slots: Mutex::default(),
-            warm: Mutex::default(),
+            warm: WarmSet::default(),
             guests_warm_max: setup.guests_warm_max,
             clock: setup.clock,
             script: setup.script,
