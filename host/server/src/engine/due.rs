@@ -13,6 +13,16 @@ pub(super) struct Due {
 }
 
 impl Due {
+    /// Leaves out what goes on unseen, or is stalled: that was looked at before.
+    pub(super) fn in_time(instance: &Instance) -> Self {
+        let tasks = instance.tasks().keys();
+        let due = Self::of(instance, tasks.filter(|id| !instance.goes_on_unseen(**id)));
+        Self {
+            turn: due.turn.filter(|_| instance.stalled_code().is_none()),
+            ..due
+        }
+    }
+
     /// Looks at these tasks only: after a submission those that it touched, at first all.
     pub(super) fn of<'a>(instance: &Instance, tasks: impl Iterator<Item = &'a TaskId>) -> Self {
         let work = tasks.flat_map(|id| instance.work_of(*id).map(|(work, at)| (*id, work, at)));

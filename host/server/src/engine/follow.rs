@@ -13,6 +13,7 @@ use super::due::Due;
 use super::slot::Slot;
 use super::timers::{Alarm, Wakes};
 use super::{Engine, Job};
+use crate::error::Error;
 
 impl Engine {
     pub(super) fn fire(self: &Arc<Self>, slot: &Arc<Slot>, task: TaskId) {
@@ -118,9 +119,23 @@ impl Engine {
         if terminated {
             self.look_at_children(&slot.id);
         }
-        if !slot.is_driven() || !moved || ended {
+        if !moved || ended {
             return;
         }
+        if slot.is_driven() {
+            self.pursue_tasks(slot, &tasks);
+        } else if self.wake.drives_all() {
+            // It was parked. Counts as work, so that it is not parked again between.
+            self.begin_job(slot);
+            match self.drive_slot(slot) {
+                Err(Error::Store(error)) => self.note(Err(error.into())),
+                _ => self.pursue_tasks(slot, &tasks),
+            }
+            self.done(slot);
+        }
+    }
+
+    fn pursue_tasks(self: &Arc<Self>, slot: &Arc<Slot>, tasks: &[TaskId]) {
         match self
             .store
             .look(&slot.id, |instance| Due::of(instance, tasks.iter()))

@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
+
 /// What a worker takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Takes {
@@ -22,6 +24,8 @@ pub(crate) struct Queue<T> {
     ready: Condvar,
     /// For those who take short jobs only.
     short_ready: Condvar,
+    /// Told when the queue gets shorter than somebody waits for.
+    shorter: Notify,
 }
 
 struct Inner<T> {
@@ -30,6 +34,14 @@ struct Inner<T> {
     /// Workers that take all and wait.
     idle: usize,
     closed: bool,
+    /// How long the queue may be for those who wait for room.
+    room: Option<usize>,
+}
+
+impl<T> Inner<T> {
+    fn len(&self) -> usize {
+        self.short.len() + self.long.len()
+    }
 }
 
 impl<T> Queue<T> {
@@ -40,11 +52,13 @@ impl<T> Queue<T> {
             long,
             idle: 0,
             closed: false,
+            room: None,
         };
         Self {
             inner: Mutex::new(inner),
             ready: Condvar::new(),
             short_ready: Condvar::new(),
+            shorter: Notify::new(),
         }
     }
 
@@ -78,6 +92,7 @@ impl<T> Queue<T> {
                 return None;
             }
             if let Some(job) = inner.short.pop_front() {
+                self.tell_of_room(&mut inner);
                 return Some(job);
             }
             if takes == Takes::Short {
@@ -88,6 +103,7 @@ impl<T> Queue<T> {
                 continue;
             }
             if let Some(job) = inner.long.pop_front() {
+                self.tell_of_room(&mut inner);
                 return Some(job);
             }
             inner.idle += 1;
@@ -99,10 +115,32 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Waits until at most so many jobs are queued, or the queue is closed. One waits at a time.
+    pub(crate) async fn room(&self, max: usize) {
+        loop {
+            {
+                let mut inner = self.lock();
+                if inner.closed || inner.len() <= max {
+                    return;
+                }
+                inner.room = Some(max);
+            }
+            self.shorter.notified().await;
+        }
+    }
+
+    fn tell_of_room(&self, inner: &mut Inner<T>) {
+        if inner.closed || inner.room.is_some_and(|max| inner.len() <= max) {
+            inner.room = None;
+            self.shorter.notify_one();
+        }
+    }
+
     /// Lets the workers go and hands out what they have not begun.
     pub(crate) fn close(&self) -> Vec<T> {
         let mut inner = self.lock();
         inner.closed = true;
+        self.tell_of_room(&mut inner);
         let (short, long) = (
             std::mem::take(&mut inner.short),
             std::mem::take(&mut inner.long),
@@ -131,6 +169,27 @@ mod tests {
         assert_eq!(queue.pop(Takes::Short), Some(2));
         let all: Vec<_> = (0..3).map(|_| queue.pop(Takes::All)).collect();
         assert_eq!(all, [Some(4), Some(1), Some(3)]);
+    }
+
+    #[test]
+    fn who_waits_for_room_goes_on_when_there_is_some() {
+        let queue = Queue::new();
+        for job in 0..3 {
+            queue.push(job, job == 1).unwrap();
+        }
+        let mut room = std::pin::pin!(queue.room(1));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut waits = || room.as_mut().poll(&mut context).is_pending();
+        assert!(waits());
+        queue.pop(Takes::All);
+        assert!(waits());
+        queue.pop(Takes::All);
+        assert!(!waits());
+        queue.push(3, false).unwrap();
+        let mut room = std::pin::pin!(queue.room(0));
+        assert!(room.as_mut().poll(&mut context).is_pending());
+        queue.close();
+        assert!(room.as_mut().poll(&mut context).is_ready());
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(crate) struct Slot {
     pub(super) place: AtomicU64,
     /// Whether it took another turn since it was put there.
     pub(super) used: AtomicBool,
+    /// Whether it is known that it is to be released later.
+    pub(super) listed: AtomicBool,
     /// Jobs that are queued or run. While there are any, the instance is not stuck.
     jobs: AtomicUsize,
     /// Attempts that run, each with the flag that stops it.
@@ -71,6 +73,7 @@ impl Slot {
             ended: AtomicBool::new(false),
             place: AtomicU64::new(0),
             used: AtomicBool::new(false),
+            listed: AtomicBool::new(false),
             jobs: AtomicUsize::new(0),
             attempts: Mutex::default(),
             waiters: Mutex::default(),
@@ -179,7 +182,7 @@ impl Slot {
     }
 
     pub(super) fn is_awaited(&self) -> bool {
-        !lock(&self.waiters).is_empty()
+        lock(&self.waiters).iter().any(|waiter| !waiter.is_closed())
     }
 
     pub(super) fn take_waiters(&self) -> Vec<Waiter> {
