@@ -42,12 +42,33 @@ enum Way {
     Straight,
     Evicted,
     Crashing,
+    /// The host drives all by itself, and holds nothing in memory that does not move.
+    Parked,
+    /// That one crashes as well.
+    ParkedCrashing,
+}
+
+impl Way {
+    fn crashes(self) -> bool {
+        matches!(self, Self::Crashing | Self::ParkedCrashing)
+    }
+
+    fn parks(self) -> bool {
+        matches!(self, Self::Parked | Self::ParkedCrashing)
+    }
 }
 
 /// Runs a scenario in each way, and compares the histories with each other and with the snapshot.
 pub(crate) fn check(name: &str, packages: &[&str], steps: impl Fn() -> Vec<Do>) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let told = [Way::Straight, Way::Evicted, Way::Crashing].map(|way| {
+    let ways = [
+        Way::Straight,
+        Way::Evicted,
+        Way::Crashing,
+        Way::Parked,
+        Way::ParkedCrashing,
+    ];
+    let told = ways.map(|way| {
         runtime.block_on(async {
             let mut world = World::new(way, packages);
             let host = world.host.as_ref().unwrap();
@@ -60,17 +81,13 @@ pub(crate) fn check(name: &str, packages: &[&str], steps: impl Fn() -> Vec<Do>) 
         })
     });
     expect_file![format!("snapshots/{name}.txt")].assert_eq(&told[0]);
-    let [straight, evicted, crashing] = &told;
-    same(
-        straight,
-        evicted,
-        &format!("{name}: evicting guests changed the history"),
-    );
-    same(
-        straight,
-        crashing,
-        &format!("{name}: crashes changed the history"),
-    );
+    for (way, other) in ways.iter().zip(&told).skip(1) {
+        same(
+            &told[0],
+            other,
+            &format!("{name}: {way:?} changed the history"),
+        );
+    }
 }
 
 fn same(one: &str, other: &str, what: &str) {
@@ -114,7 +131,7 @@ impl World {
             ..Options::default()
         };
         options.store.submissions_max = submissions_max;
-        if self.way == Way::Evicted {
+        if self.way == Way::Evicted || self.way.parks() {
             options.guests_warm_max = 0;
         }
         self.clock.set_skips(false);
@@ -139,7 +156,7 @@ impl World {
     /// Does one thing from outside. In a crashing world the host dies right after it.
     async fn ask(&mut self, step: &Do) -> String {
         loop {
-            if self.way == Way::Crashing {
+            if self.way.crashes() {
                 self.close().await;
                 self.host = Some(self.open(Some(1)));
             }
@@ -148,7 +165,7 @@ impl World {
                 Ok(answer) => return answer,
                 // Whoever does not know asks again, where asking twice is asking once. Anything
                 // else was one submission, and is done.
-                Err(Error::Unknown | Error::Store(_)) if self.way == Way::Crashing => {
+                Err(Error::Unknown | Error::Store(_)) if self.way.crashes() => {
                     if !is_asked_again(step) {
                         return String::new();
                     }
@@ -161,20 +178,32 @@ impl World {
     /// Has everything done that is due; in a crashing world one submission a life.
     async fn settle(&mut self, skips: bool) {
         loop {
-            if self.way == Way::Crashing {
+            if self.way.crashes() {
                 self.close().await;
                 self.host = Some(self.open(Some(1)));
             }
             let host = self.host.as_ref().unwrap();
-            let done = go_on(host, skips).await;
+            let done = self.go_on(host, skips).await;
             host.skip_time(false);
             match done {
                 Ok(()) => return,
 
-                Err(Error::Unknown | Error::Store(_)) if self.way == Way::Crashing => {}
+                Err(Error::Unknown | Error::Store(_)) if self.way.crashes() => {}
                 Err(error) => panic!("{:?}: {error}", self.way),
             }
         }
+    }
+
+    async fn go_on(&self, host: &Host, skips: bool) -> Result<(), Error> {
+        if self.way.parks() {
+            host.drive_all().await?;
+        } else {
+            drive_each(host).await?;
+        }
+        if skips {
+            host.skip_time(true);
+        }
+        host.quiet().await
     }
 
     async fn close(&mut self) {
@@ -214,7 +243,7 @@ fn is_asked_again(step: &Do) -> bool {
     }
 }
 
-async fn go_on(host: &Host, skips: bool) -> Result<(), Error> {
+async fn drive_each(host: &Host) -> Result<(), Error> {
     let query = Query {
         limit: 1_000,
         ..Query::default()
@@ -224,10 +253,7 @@ async fn go_on(host: &Host, skips: bool) -> Result<(), Error> {
             host.drive(&row.id)?;
         }
     }
-    if skips {
-        host.skip_time(true);
-    }
-    host.quiet().await
+    Ok(())
 }
 
 async fn outside(host: &Host, step: &Do) -> Result<String, Error> {

@@ -14,6 +14,7 @@ mod keeping;
 mod kill;
 mod new;
 mod order;
+mod parked;
 mod replays;
 mod scale;
 mod semantics;

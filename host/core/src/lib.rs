@@ -8,6 +8,7 @@
 
 pub mod codec;
 pub mod decide;
+mod due;
 mod failure;
 mod ids;
 mod instance;
@@ -19,6 +20,7 @@ pub mod rerun;
 pub mod state;
 mod time;
 
+pub use due::Work;
 pub use failure::{Failure, RetryPolicy, kind};
 pub use ids::{
     Digest, DurationMs, EventName, InstanceId, InvalidId, InvalidName, Name, Position, RunId,

@@ -21,23 +21,23 @@ impl Host {
         self.engine().resume(id)
     }
 
-    /// Goes on with every instance that has not ended, as [`Host::drive`] does with one.
+    /// Drives every instance of the data file that has not ended, from here on: what is due is done
+    /// at once, what becomes due in its time, and what is told to an instance is followed by it.
+    /// When this returns, those that have been due for longest are under way; the others follow.
+    ///
+    /// Instances that wait for a later time or for something from outside take no memory.
     ///
     /// # Errors
     /// If the data file failed.
     pub async fn drive_all(&self) -> Result<(), Error> {
-        let engine = Arc::clone(self.engine());
-        blocking(move || {
-            for id in engine.store.unfinished()? {
-                match engine.drive(&id) {
-                    // It was purged meanwhile.
-                    Ok(()) | Err(Error::NoSuchInstance { .. }) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(())
-        })
-        .await
+        self.engine().drive_all().await
+    }
+
+    /// How many instances the scheduler has in memory.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn instances_in_memory(&self) -> usize {
+        self.engine().slots_in_memory()
     }
 
     /// Waits until an instance has ended; or is stalled or suspended and nothing else of it moves.

@@ -37,6 +37,8 @@ pub struct Query {
     pub created_before: Option<Timestamp>,
     /// To which something last happened earlier than that.
     pub updated_before: Option<Timestamp>,
+    /// That a host looks at when it starts: see [`Instance::is_due_at_start`].
+    pub due_at_start: bool,
     /// In the order of creation, the newest first.
     pub newest_first: bool,
     /// Only those that come after this one in the order: [`Page::next`] of the page before.
@@ -57,6 +59,7 @@ impl Default for Query {
             created_from: None,
             created_before: None,
             updated_before: None,
+            due_at_start: false,
             newest_first: false,
             after: None,
             limit: 100,
@@ -77,8 +80,8 @@ impl Store {
     /// Finds instances, as they are submitted. Each that fits from the first page to the last is
     /// met exactly once; one that begins or ceases to fit meanwhile may be or not.
     ///
-    /// It walks the narrowest of what is asked: the parent, a tag, the module, the statuses, the
-    /// workflow; else all that were created within the times asked. What takes long are filters
+    /// It walks the narrowest of what is asked: the parent, a tag, the module, what is due at the
+    /// start of a host, the statuses, the workflow; else all that were created within the times asked. What takes long are filters
     /// that few of the walked instances pass.
     ///
     /// # Errors
@@ -125,6 +128,7 @@ struct Facets<'a> {
     module: Digest,
     created_at: Timestamp,
     updated_at: Timestamp,
+    due_at_start: bool,
 }
 
 impl<'a> Facets<'a> {
@@ -138,10 +142,13 @@ impl<'a> Facets<'a> {
             module: row.module,
             created_at: row.created_at,
             updated_at: row.updated_at,
+            due_at_start: row.due_at_start,
         }
     }
 
-    fn of_live(live: &'a Live) -> Self {
+    /// Whether it is due at the start of a host is seen only if that is asked: it is a walk through
+    /// its tasks.
+    fn of_live(live: &'a Live, query: &Query) -> Self {
         let instance: &Instance = &live.instance;
         let started = instance.started();
         Self {
@@ -153,6 +160,7 @@ impl<'a> Facets<'a> {
             module: started.module,
             created_at: started.created_at,
             updated_at: instance.updated_at(),
+            due_at_start: query.due_at_start && instance.is_due_at_start(),
         }
     }
 }
@@ -171,6 +179,7 @@ impl Query {
             && self.created_from.is_none_or(|from| it.created_at >= from)
             && self.created_before.is_none_or(|end| it.created_at < end)
             && self.updated_before.is_none_or(|end| it.updated_at < end)
+            && (it.due_at_start || !self.due_at_start)
     }
 
     fn is_ahead(&self, number: u64) -> bool {
@@ -189,6 +198,8 @@ impl Query {
             vec![Key::tag(key, value)]
         } else if let Some(module) = self.module {
             vec![Key::module(module)]
+        } else if self.due_at_start {
+            vec![Key::at_start()]
         } else if !self.statuses.is_empty() {
             let mut statuses = self.statuses.clone();
             statuses.sort_unstable();
@@ -232,7 +243,7 @@ impl Inner {
         let ledger = self.usable()?;
         let found = ledger
             .ungathered()
-            .filter(|live| query.admits(&Facets::of_live(live)));
+            .filter(|live| query.admits(&Facets::of_live(live, query)));
         Ok(InMemory {
             found: found.map(|live| (live.number, live.summary())).collect(),
             ids: ledger

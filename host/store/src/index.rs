@@ -9,10 +9,12 @@
 //!        3     digest 32 bytes                    the instances that run on a module
 //!        4     the status, as a word              the instances that stand so
 //!        5     the workflow's name                the instances of a workflow
+//!        6     milliseconds since 1970 u64 BE     the instances that are due then
+//!        7     nothing                            the instances that a host that starts looks at
 //! ```
 //!
 //! Behind the value stands the number of the instance, so that each of these is walked in the order
-//! of creation. That is nearly the order of the times of creation, but clocks go back: a row of
+//! of creation; kind 6 as a whole in the order of time. That is nearly the order of the times of creation, but clocks go back: a row of
 //! `created` holds the latest time up to its number and the earliest from its number on, which both
 //! only grow with the number, so that a range of times is found as a range of numbers.
 
@@ -25,6 +27,9 @@ use wfhost_core::{Digest, InstanceId, Name, Status, Timestamp};
 use crate::error::Fault;
 use crate::summary::Summary;
 use crate::tables::{CREATED, INDEX, INSTANCES, NAMESPACE, REMOVED, read_row, write_row};
+
+/// The kind of the entries that stand in the order of time.
+pub(crate) const DUE: u8 = 6;
 
 /// One thing that instances are found by.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +61,14 @@ impl Key {
         Self::new(5, name.as_str().as_bytes())
     }
 
+    pub(crate) fn due(at: Timestamp) -> Self {
+        Self::new(DUE, &at.0.to_be_bytes())
+    }
+
+    pub(crate) fn at_start() -> Self {
+        Self::new(7, &[])
+    }
+
     fn new(kind: u8, value: &[u8]) -> Self {
         Self {
             kind,
@@ -75,6 +88,8 @@ impl Key {
                 Self::status(summary.status),
                 Self::workflow(&summary.workflow),
             ])
+            .chain(summary.due_at.map(Self::due))
+            .chain(summary.due_at_start.then(Self::at_start))
             .collect()
     }
 }

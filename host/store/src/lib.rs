@@ -7,6 +7,7 @@
 //! until the position that was seen is durable.
 
 mod backend;
+mod due;
 mod error;
 mod expiry;
 mod find;
@@ -45,6 +46,7 @@ use std::time::Duration;
 use redb::{Database, ReadableDatabase};
 use wfhost_core::{InstanceId, Position, Timestamp};
 
+pub use due::{Due, DuePlace};
 pub use error::{Cause, Error, OpenError, SubmitError, WriteError};
 pub use find::{Page, Query};
 pub use memory::Memory;

@@ -41,6 +41,10 @@ pub struct Summary {
     pub number: u64,
     /// The position of its last record.
     pub position: Position,
+    /// When time next brings a host something to do for it, as [`Instance::next_due_at`] says.
+    pub due_at: Option<Timestamp>,
+    /// A host that starts has to look at it, as [`Instance::is_due_at_start`] says.
+    pub due_at_start: bool,
 }
 
 /// Why an instance does not move.
@@ -77,6 +81,8 @@ impl Summary {
             records: instance.records(),
             number,
             position,
+            due_at: instance.next_due_at(),
+            due_at_start: instance.is_due_at_start(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod audit;
 mod crash;
 mod deploying;
+mod due;
 mod finding;
 mod instances;
 mod keeping;

@@ -1,6 +1,7 @@
 //! What histories make of an instance.
 
 mod children;
+mod due;
 mod generations;
 mod requests;
 

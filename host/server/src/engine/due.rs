@@ -1,10 +1,9 @@
-//! What is due in one instance, read off its fold.
+//! What is due in one instance, as the core reads it off the fold.
 
 use std::sync::Arc;
 
-use wfhost_core::decide::{self, AttemptFence, TaskFence};
 use wfhost_core::record::{Command, Happening, Record};
-use wfhost_core::{Instance, Task, TaskId, TaskState, Timestamp};
+use wfhost_core::{Instance, TaskId, Timestamp, Work};
 
 /// What is due in one instance.
 pub(super) struct Due {
@@ -12,17 +11,8 @@ pub(super) struct Due {
     pub(super) generation: u32,
     /// From when on a turn is.
     pub(super) turn: Option<Timestamp>,
-    pub(super) tasks: Vec<(TaskId, What)>,
-}
-
-/// What one task waits for, and from when on.
-pub(super) enum What {
-    Attempt(AttemptFence, Timestamp),
-    /// The end of all time that it may take.
-    Deadline(Timestamp, TaskFence),
-    Fire(Timestamp),
-    /// A child, or an event to somebody else.
-    Other(Timestamp),
+    /// What tasks ask, and from when on.
+    pub(super) tasks: Vec<(TaskId, Work, Timestamp)>,
 }
 
 impl Due {
@@ -32,48 +22,23 @@ impl Due {
         Self::of(instance, tasks)
     }
 
+    /// Leaves out what goes on unseen, or is stalled: that was looked at before.
+    pub(super) fn in_time(instance: &Instance) -> Self {
+        let tasks = instance.tasks().keys().copied();
+        let due = Self::of(instance, tasks.filter(|id| !instance.goes_on_unseen(*id)));
+        Self {
+            turn: due.turn.filter(|_| instance.stalled_code().is_none()),
+            ..due
+        }
+    }
+
     /// Looks at these tasks only: after a submission those that it touched, at first all.
     pub(super) fn of(instance: &Instance, tasks: impl Iterator<Item = TaskId>) -> Self {
-        let open = tasks.filter_map(|id| Some((id, instance.tasks().get(&id)?)));
-        let mut due = Vec::new();
-        for (id, task) in open {
-            due.extend(What::of(instance, id, task).map(|what| (id, what)));
-            let started = instance.started();
-            let of = TaskFence {
-                run: started.run,
-                generation: started.generation,
-                task: id,
-            };
-            due.extend(decide::total_deadline(task).map(|at| (id, What::Deadline(at, of))));
-        }
+        let work = tasks.flat_map(|id| instance.work_of(id).map(move |(work, at)| (id, work, at)));
         Self {
             generation: instance.started().generation,
             turn: instance.turn_due_at(),
-            tasks: due,
-        }
-    }
-}
-
-impl What {
-    fn of(instance: &Instance, id: TaskId, task: &Task) -> Option<Self> {
-        let started = instance.started();
-        match &task.state {
-            TaskState::Activity {
-                attempt, ready_at, ..
-            } => {
-                let (run, generation) = (started.run, started.generation);
-                let fence = AttemptFence {
-                    run,
-                    generation,
-                    task: id,
-                    number: *attempt,
-                };
-                Some(Self::Attempt(fence, *ready_at))
-            }
-            TaskState::Timer { fires_at } => Some(Self::Fire(*fires_at)),
-            TaskState::Child { ready_at, .. } => Some(Self::Other(*ready_at)),
-            TaskState::Raise { .. } => Some(Self::Other(Timestamp::default())),
-            TaskState::Event { .. } => None,
+            tasks: work.collect(),
         }
     }
 }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use wfhost_core::decide::{self, AttemptFence, Refused, TaskFence};
 use wfhost_core::record::{Command, Happening, Record, Step};
 use wfhost_core::state::ReadSet;
-use wfhost_core::{Instance, InstanceId, TaskId, TaskState, Timestamp};
+use wfhost_core::{Instance, InstanceId, TaskId, TaskState, Timestamp, Work};
 use wfhost_store::SubmitError;
 
-use super::due::{Due, What};
+use super::due::Due;
 use super::slot::Slot;
 use super::timers::{Alarm, Wakes};
 use super::{Engine, Job};
+use crate::error::Error;
 
 impl Engine {
     pub(super) fn fire(self: &Arc<Self>, slot: &Arc<Slot>, task: TaskId) {
@@ -104,6 +105,7 @@ impl Engine {
         self.answer(&slot.id, records);
         if ended {
             slot.end();
+            self.warm.leave(slot);
             self.leave_line(slot, |_| true);
             self.timers.forget_before(slot.number, u32::MAX);
             self.ended(slot);
@@ -111,9 +113,23 @@ impl Engine {
         if terminated {
             self.look_at_children(&slot.id);
         }
-        if !slot.is_driven() || !moved || ended {
+        if !moved || ended {
             return;
         }
+        if slot.is_driven() {
+            self.pursue_due(slot, records, due);
+        } else if self.wake.drives_all() {
+            // It was parked. Counts as work, so that it is not parked again between.
+            self.begin_job(slot);
+            match self.drive_slot(slot) {
+                Err(Error::Store(error)) => self.note(Err(error.into())),
+                _ => self.pursue_due(slot, records, due),
+            }
+            self.done(slot);
+        }
+    }
+
+    fn pursue_due(self: &Arc<Self>, slot: &Arc<Slot>, records: &[Arc<Record>], due: Option<Due>) {
         if let Some(due) = due {
             return self.pursue(slot, due);
         }
@@ -137,15 +153,13 @@ impl Engine {
             Some(_) if slot.queue_turn() => self.push(Job::Turn(Arc::clone(slot))),
             Some(_) | None => {}
         }
-        for (task, what) in due.tasks {
+        for (task, work, at) in due.tasks {
             let slot = Arc::clone(slot);
-            let (at, wakes, job) = match what {
-                What::Attempt(fence, at) => {
-                    (at, Wakes::Task(task), Job::Attempt(slot, fence, None))
-                }
-                What::Fire(at) => (at, Wakes::Task(task), Job::Fire(slot, task)),
-                What::Other(at) => (at, Wakes::Task(task), Job::Other(slot, task)),
-                What::Deadline(at, of) => (at, Wakes::Deadline(task), Job::Deadline(slot, of)),
+            let (wakes, job) = match work {
+                Work::Attempt(fence) => (Wakes::Task(task), Job::Attempt(slot, fence, None)),
+                Work::Fire => (Wakes::Task(task), Job::Fire(slot, task)),
+                Work::Other => (Wakes::Task(task), Job::Other(slot, task)),
+                Work::Deadline(of) => (Wakes::Deadline(task), Job::Deadline(slot, of)),
             };
             if at <= now {
                 self.push(job);

@@ -3,6 +3,7 @@
 //! All that is due follows from an instance's fold ([`wfhost_core::Instance`]): an unread input is
 //! a turn, an open activity is an attempt, an open timer is a time to wake. So going on after a
 //! restart needs no code of its own: [`Engine::drive`] looks at the fold, as every submission does.
+//! Which instances need to be looked at at all, the store knows: see [`wake`].
 //!
 //! Workers are plain threads, since guests are plain calls; one of them takes no attempts, so that
 //! slow ones stop nobody else. Effectful attempts, which may wait for the outside, run on threads
@@ -22,11 +23,13 @@ mod running;
 mod slot;
 mod timers;
 mod turn;
+mod wake;
+mod warm;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 use wfhost_core::decide::{self, AttemptFence, Refused, TaskFence};
@@ -53,6 +56,8 @@ use slot::{Slot, Waiter};
 use timers::Timers;
 use turn::Begun;
 pub(crate) use turn::try_start;
+use wake::Wake;
+use warm::WarmSet;
 
 /// One record that has become durable, for those who watch.
 #[derive(Debug, Clone)]
@@ -103,8 +108,8 @@ pub(crate) struct Engine {
     script: Option<Script>,
     modules: Modules,
     slots: Mutex<HashMap<InstanceId, Arc<Slot>>>,
-    /// Slots that hold a guest, the longest first.
-    warm: Mutex<VecDeque<Weak<Slot>>>,
+    warm: WarmSet,
+    wake: Wake,
     guests_warm_max: usize,
     queue: Queue<Job>,
     timers: Timers<Job>,
@@ -155,28 +160,40 @@ impl Engine {
     /// Drives an instance from here on: does what is due now and what becomes due.
     pub(crate) fn drive(self: &Arc<Self>, id: &InstanceId) -> Result<(), Error> {
         let slot = self.slot(id);
+        let driven = self.drive_slot(&slot);
+        self.release(&slot);
+        driven
+    }
+
+    fn drive_slot(self: &Arc<Self>, slot: &Arc<Slot>) -> Result<(), Error> {
         // Before looking: what comes in after the look finds it driven.
         if slot.set_driven() {
             return Ok(());
         }
-        let due = self.store.look(id, |instance| {
-            let due = Due::of(instance, instance.tasks().keys().copied());
+        let all_seen = self.wake.all_seen();
+        let due = self.store.look(&slot.id, |instance| {
+            let due = if all_seen {
+                Due::in_time(instance)
+            } else {
+                Due::of(instance, instance.tasks().keys().copied())
+            };
             (due, instance.status().has_ended())
-        })?;
+        });
+        let due = due.inspect_err(|_| slot.unset_driven())?;
         // Counts as work, so that no time is skipped before all of it is known.
-        self.begin_job(&slot);
+        self.begin_job(slot);
         match due {
             Some((_, true)) => slot.end(),
-            Some((due, false)) => self.pursue(&slot, due),
+            Some((due, false)) => self.pursue(slot, due),
             None => slot.unset_driven(),
         }
         let found = slot.is_driven();
-        self.done(&slot);
-        self.release(&slot);
+        self.done(slot);
         if found {
             Ok(())
         } else {
-            Err(Error::NoSuchInstance { id: id.clone() })
+            let id = slot.id.clone();
+            Err(Error::NoSuchInstance { id })
         }
     }
 
@@ -200,7 +217,12 @@ impl Engine {
         // What it left behind comes first, as it would have before the host stopped.
         self.look_at_parent(id);
         self.resume_children(id)?;
-        self.drive(id)
+        self.drive(id)?;
+        if self.wake.all_seen() {
+            // It may have been driven all the time.
+            self.retry(&self.slot(id))?;
+        }
+        Ok(())
     }
 
     /// The end of an instance, or its stall once nothing of it is being done. Resolves when all
@@ -304,19 +326,37 @@ impl Engine {
 
     /// Tries again what waited for a module.
     pub(crate) fn retry_stalled(self: &Arc<Self>) -> Result<(), Error> {
-        let driven: Vec<_> = self
-            .slots()
-            .values()
-            .filter(|it| it.is_driven())
-            .cloned()
-            .collect();
-        for slot in driven {
-            let due = self.store.look(&slot.id, |instance| {
-                Due::of(instance, instance.stalled_tasks().keys().copied())
-            })?;
-            if let Some(due) = due {
-                self.pursue(&slot, due);
-            }
+        for slot in self.stalled()? {
+            self.retry(&slot)?;
+        }
+        Ok(())
+    }
+
+    /// Tries again what is stalled of one instance, if it is driven.
+    fn retry(self: &Arc<Self>, slot: &Arc<Slot>) -> Result<(), Error> {
+        // Counts as work, so that it is not parked between.
+        self.begin_job(slot);
+        let retried = self.retry_driven(slot);
+        self.done(slot);
+        match retried {
+            // Purged just now.
+            Err(Error::NoSuchInstance { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn retry_driven(self: &Arc<Self>, slot: &Arc<Slot>) -> Result<(), Error> {
+        if self.wake.drives_all() {
+            self.drive_slot(slot)?;
+        }
+        if !slot.is_driven() {
+            return Ok(());
+        }
+        let due = self.store.look(&slot.id, |instance| {
+            Due::of(instance, instance.stalled_tasks().keys().copied())
+        })?;
+        if let Some(due) = due {
+            self.pursue(slot, due);
         }
         Ok(())
     }
@@ -376,7 +416,10 @@ impl Engine {
             Job::Other(slot, task) => self.other(&slot, task),
             Job::Parent(slot) => self.parent_of(&slot),
         }
-        self.done(&slot);
+        self.end_job(&slot);
+        // Before all is quiet: nobody finds it held by one who has nothing to do with it any more.
+        drop(slot);
+        self.end_work();
     }
 
     /// Runs something that should not panic. If it does, that is a bug of the host, which has been
@@ -395,33 +438,39 @@ impl Engine {
     /// Queues a job that counts already.
     fn enqueue(&self, job: Job) {
         let long = job.is_long();
-        if let Err(job) = self.queue.push(job, long) {
-            self.end_job(job.slot());
-        }
+        self.give_up(self.queue.push(job, long));
     }
 
     /// Lets other workers do what this one would do next: it has something before that.
     fn share_next(&self) {
-        if let Err(job) = self.queue.share(Job::is_long) {
-            self.end_job(job.slot());
+        self.give_up(self.queue.share(Job::is_long));
+    }
+
+    /// A job that a closed queue has given back is not done.
+    fn give_up(&self, queued: Result<(), Job>) {
+        if let Err(job) = queued {
+            job.slot().end_job();
+            self.end_work();
         }
     }
 
     fn begin_job(&self, slot: &Slot) {
-        self.busy.fetch_add(1, Ordering::SeqCst);
+        self.begin_work();
         slot.begin_job();
     }
 
-    /// True if that was the last of its instance.
-    fn end_job(&self, slot: &Slot) -> bool {
-        let last = slot.end_job();
+    /// Something is being done, so that it is not quiet and no time is skipped.
+    fn begin_work(&self) {
+        self.busy.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn end_work(&self) {
         if self.busy.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.quiet.notify_waiters();
             if self.clock.skips() {
                 self.timers.look_again();
             }
         }
-        last
     }
 
     /// Whether nothing is left to do before something comes from outside or its time comes; where
@@ -451,23 +500,35 @@ impl Engine {
 
     /// When the next timer is due, if there is one.
     pub(crate) fn next_timer(&self) -> Option<Timestamp> {
-        self.timers.next_at()
+        let times = [self.timers.next_at(), self.next_parked()];
+        times.into_iter().flatten().min()
     }
 
     /// From here on time is skipped, or passes again as it does.
     pub(crate) fn set_skips(&self, skips: bool) {
+        // Time is not skipped before those are in memory that wait for it.
+        self.begin_work();
         self.clock.set_skips(skips);
+        self.ask_to_wake();
+        self.end_work();
         self.timers.look_again();
     }
 
     /// Puts the clock forward.
     pub(crate) fn advance(&self, by: std::time::Duration) {
         self.clock.advance(by);
+        self.ask_to_wake();
         self.timers.look_again();
     }
 
     fn done(self: &Arc<Self>, slot: &Arc<Slot>) {
-        if self.end_job(slot) {
+        self.end_job(slot);
+        self.end_work();
+    }
+
+    /// A job of an instance has ended, and counts as work until all is done that this means.
+    fn end_job(self: &Arc<Self>, slot: &Arc<Slot>) {
+        if slot.end_job() {
             // A store that failed has told every waiter.
             let _ = self.settle(slot);
         }
@@ -552,36 +613,36 @@ impl Engine {
         self.slots().insert(slot.id.clone(), Arc::clone(slot));
     }
 
-    /// Forgets a slot that nobody has to do with: its instance has ended, or is not driven.
+    /// Forgets a slot that nobody has to do with: its instance has ended, or is not driven, or is
+    /// parked.
     fn release(&self, slot: &Arc<Slot>) {
-        let mut slots = self.slots();
-        // Taken from the map under its lock only, so that nobody can hold one that is not in it.
-        let held_elsewhere = Arc::strong_count(slot) > 2;
-        let needed = slot.is_driven() && !slot.has_ended();
-        let ours = slots.get(&slot.id).is_some_and(|it| Arc::ptr_eq(it, slot));
-        if ours && !held_elsewhere && !needed && !slot.is_awaited() {
-            slots.remove(&slot.id);
+        let needed = || slot.is_driven() && !slot.has_ended();
+        if needed() && !self.may_be_parked(slot) {
+            return;
         }
+        let mut slots = self.slots();
+        let ours = slots.get(&slot.id).is_some_and(|it| Arc::ptr_eq(it, slot));
+        if !ours || slot.is_awaited() {
+            return;
+        }
+        // Taken from the map under its lock only, so that nobody can hold one that is not in it.
+        let free = if needed() {
+            self.may_be_parked(slot) && self.park(slot)
+        } else {
+            let held_elsewhere = Arc::strong_count(slot) > 2;
+            if held_elsewhere {
+                self.release_later(slot);
+            }
+            !held_elsewhere
+        };
+        let gone = free.then(|| slots.remove(&slot.id));
+        // What it holds goes without the lock.
+        drop(slots);
+        drop(gone);
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<InstanceId, Arc<Slot>>> {
         lock(&self.slots)
-    }
-
-    /// A slot has a guest that it had not before. The one that has had its for longest makes way,
-    /// if there are too many.
-    fn warmed(&self, slot: &Arc<Slot>) {
-        let mut warm = lock(&self.warm);
-        warm.push_back(Arc::downgrade(slot));
-        let oldest = if warm.len() > self.guests_warm_max {
-            warm.pop_front()
-        } else {
-            None
-        };
-        drop(warm);
-        if let Some(oldest) = oldest.and_then(|oldest| oldest.upgrade()) {
-            oldest.cool();
-        }
     }
 }
 

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 /// What a worker takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Takes {
@@ -39,6 +41,8 @@ pub(crate) struct Queue<T> {
     ready: Condvar,
     /// For those who take short jobs only.
     short_ready: Condvar,
+    /// Told when the queue gets shorter than somebody waits for.
+    shorter: Notify,
 }
 
 struct Inner<T> {
@@ -51,9 +55,15 @@ struct Inner<T> {
     /// Workers that take short jobs only and wait.
     idle_short: usize,
     closed: bool,
+    /// How long the queue may be for those who wait for room.
+    room: Option<usize>,
 }
 
 impl<T> Inner<T> {
+    fn len(&self) -> usize {
+        self.short.len() + self.long.len()
+    }
+
     fn pop_short(&mut self) -> Option<T> {
         let job = self.short.pop_front()?;
         self.taken += 1;
@@ -88,6 +98,7 @@ impl<T> Queue<T> {
             idle: 0,
             idle_short: 0,
             closed: false,
+            room: None,
         };
         Self {
             inner: Mutex::new(inner),
@@ -95,6 +106,7 @@ impl<T> Queue<T> {
             closed: AtomicBool::new(false),
             ready: Condvar::new(),
             short_ready: Condvar::new(),
+            shorter: Notify::new(),
         }
     }
 
@@ -205,9 +217,11 @@ impl<T> Queue<T> {
                 return None;
             }
             if let Some(job) = inner.pop_short() {
+                self.tell_of_room(&mut inner);
                 return Some(job);
             }
             if let Some(job) = inner.long.pop_front() {
+                self.tell_of_room(&mut inner);
                 return Some(job);
             }
             inner.idle += 1;
@@ -237,8 +251,30 @@ impl<T> Queue<T> {
                 && inner.taken == taken
                 && let Some(job) = inner.pop_short()
             {
+                self.tell_of_room(&mut inner);
                 return Some(job);
             }
+        }
+    }
+
+    /// Waits until at most so many jobs are queued, or the queue is closed. One waits at a time.
+    pub(crate) async fn room(&self, max: usize) {
+        loop {
+            {
+                let mut inner = self.lock();
+                if inner.closed || inner.len() <= max {
+                    return;
+                }
+                inner.room = Some(max);
+            }
+            self.shorter.notified().await;
+        }
+    }
+
+    fn tell_of_room(&self, inner: &mut Inner<T>) {
+        if inner.closed || inner.room.is_some_and(|max| inner.len() <= max) {
+            inner.room = None;
+            self.shorter.notify_one();
         }
     }
 
@@ -247,6 +283,7 @@ impl<T> Queue<T> {
         let mut inner = self.lock();
         inner.closed = true;
         self.closed.store(true, Ordering::SeqCst);
+        self.tell_of_room(&mut inner);
         let (short, long) = (
             std::mem::take(&mut inner.short),
             std::mem::take(&mut inner.long),
@@ -293,6 +330,27 @@ mod tests {
         assert_eq!(queue.pop(Takes::Short), Some(2));
         let all: Vec<_> = (0..3).map(|_| queue.pop(Takes::All)).collect();
         assert_eq!(all, [Some(4), Some(1), Some(3)]);
+    }
+
+    #[test]
+    fn who_waits_for_room_goes_on_when_there_is_some() {
+        let queue = Queue::new(0);
+        for job in 0..3 {
+            queue.push(job, job == 1).unwrap();
+        }
+        let mut room = std::pin::pin!(queue.room(1));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut waits = || room.as_mut().poll(&mut context).is_pending();
+        assert!(waits());
+        queue.pop(Takes::All);
+        assert!(waits());
+        queue.pop(Takes::All);
+        assert!(!waits());
+        queue.push(3, false).unwrap();
+        let mut room = std::pin::pin!(queue.room(0));
+        assert!(room.as_mut().poll(&mut context).is_pending());
+        queue.close();
+        assert!(room.as_mut().poll(&mut context).is_ready());
     }
 
     #[test]

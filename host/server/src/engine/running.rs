@@ -16,6 +16,8 @@ use super::gate::Gate;
 use super::queue::{Queue, Takes};
 use super::reserve::Reservations;
 use super::timers::Timers;
+use super::wake::Wake;
+use super::warm::WarmSet;
 use super::{Engine, Modules, Observers, Script, lock};
 
 /// How long closing waits for effectful attempts that were told to stop.
@@ -50,7 +52,8 @@ impl Running {
             sandbox,
             modules: setup.modules,
             slots: Mutex::default(),
-            warm: Mutex::default(),
+            warm: WarmSet::default(),
+            wake: Wake::default(),
             guests_warm_max: setup.guests_warm_max,
             clock: setup.clock,
             script: setup.script,
@@ -99,6 +102,7 @@ impl Running {
         let engine = self.engine;
         engine.stopping.store(true, Ordering::Release);
         self.clockwork.abort();
+        engine.wake.stop();
         drop(engine.queue.close());
         for slot in engine.slots().values() {
             slot.stop_attempts(|_| true);

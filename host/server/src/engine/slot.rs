@@ -1,7 +1,7 @@
 //! What the engine keeps in memory of one instance that it drives.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
@@ -48,8 +48,13 @@ pub(crate) struct Slot {
     driven: AtomicBool,
     turn_queued: AtomicBool,
     ended: AtomicBool,
-    /// Whether the engine knows of the guest.
-    warm: AtomicBool,
+    /// Its place in the line of those that hold a guest, 0 if it has none. Changes only under the
+    /// lock of that.
+    pub(super) place: AtomicU64,
+    /// Whether it took another turn since it was put there.
+    pub(super) used: AtomicBool,
+    /// Whether it is known that it is to be released later.
+    pub(super) listed: AtomicBool,
     /// Jobs that are queued or run. While there are any, the instance is not stuck.
     jobs: AtomicUsize,
     /// Attempts that run, each with the flag that stops it.
@@ -89,7 +94,9 @@ impl Slot {
             driven: AtomicBool::new(false),
             turn_queued: AtomicBool::new(false),
             ended: AtomicBool::new(false),
-            warm: AtomicBool::new(false),
+            place: AtomicU64::new(0),
+            used: AtomicBool::new(false),
+            listed: AtomicBool::new(false),
             jobs: AtomicUsize::new(0),
             attempts: Mutex::default(),
             waiters: Mutex::default(),
@@ -120,17 +127,25 @@ impl Slot {
         self.stop_attempts(|_| true);
     }
 
-    /// Keeps a guest until the next turn. True if there was none since the last [`Slot::cool`].
-    pub(super) fn keep(&self, held: &mut Option<Warm>, warm: Warm) -> bool {
-        *held = Some(warm);
-        !self.warm.swap(true, Ordering::AcqRel)
+    /// Whether it may keep a guest.
+    pub(super) fn is_warm(&self) -> bool {
+        self.place.load(Ordering::SeqCst) != 0
     }
 
-    /// Lets the guest go, unless it is at work just now.
+    /// Lets the guest go, unless it is at work just now: then [`Slot::rest`] does.
     pub(super) fn cool(&self) {
-        self.warm.store(false, Ordering::Release);
+        fence(Ordering::SeqCst);
         if let Ok(mut held) = self.guest.try_lock() {
             held.take();
+        }
+    }
+
+    /// The work of the guest is done: it is let go, if somebody wanted that meanwhile. Called
+    /// after its lock is free, so that either this or [`Slot::cool`] finds that.
+    pub(super) fn rest(&self) {
+        fence(Ordering::SeqCst);
+        if !self.is_warm() {
+            self.cool();
         }
     }
 
@@ -190,7 +205,7 @@ impl Slot {
     }
 
     pub(super) fn is_awaited(&self) -> bool {
-        !lock(&self.waiters).is_empty()
+        lock(&self.waiters).iter().any(|waiter| !waiter.is_gone())
     }
 
     pub(super) fn take_waiters(&self) -> Vec<Waiter> {

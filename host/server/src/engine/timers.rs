@@ -52,6 +52,31 @@ impl<T> Due<T> {
             self.by_time.remove(&key);
         }
     }
+
+    /// The alarms of a slot, the earliest generation first, each with its time.
+    fn of_slot(&self, slot: u64) -> impl Iterator<Item = (&Alarm, Timestamp)> {
+        let first = Alarm {
+            slot,
+            generation: 0,
+            what: Wakes::Turn,
+        };
+        let from = (Bound::Included(first), Bound::Unbounded);
+        let alarms = self.by_alarm.range(from);
+        alarms
+            .take_while(move |(alarm, _)| alarm.slot == slot)
+            .map(|(alarm, (at, _))| (alarm, *at))
+    }
+
+    fn all_after(
+        &self,
+        slot: u64,
+        until: Timestamp,
+        may_be_parked: impl FnOnce(usize) -> bool,
+    ) -> Option<usize> {
+        let all_after = self.of_slot(slot).all(|(_, at)| at > until);
+        let count = all_after.then(|| self.of_slot(slot).count())?;
+        may_be_parked(count).then_some(count)
+    }
 }
 
 /// What there is to do for whoever runs the timers.
@@ -106,21 +131,44 @@ impl<T> Timers<T> {
 
     /// Forgets all that was set for a slot, in generations before this one.
     pub(crate) fn forget_before(&self, slot: u64, generation: u32) {
-        let first = Alarm {
-            slot,
-            generation: 0,
-            what: Wakes::Turn,
-        };
         let mut due = self.lock();
-        let from = (Bound::Included(&first), Bound::Unbounded);
-        let alarms = due.by_alarm.range(from).map(|(alarm, _)| alarm);
-        let theirs: Vec<_> = alarms
-            .take_while(|alarm| alarm.slot == slot && alarm.generation < generation)
+        let of_slot = due.of_slot(slot).map(|(alarm, _)| alarm);
+        let theirs: Vec<_> = of_slot
+            .take_while(|alarm| alarm.generation < generation)
             .cloned()
             .collect();
         for alarm in &theirs {
             due.remove(alarm);
         }
+    }
+
+    /// How many are set for a slot, if all are due later than `until` and it may be parked with so
+    /// many.
+    pub(crate) fn all_after(
+        &self,
+        slot: u64,
+        until: Timestamp,
+        may_be_parked: impl FnOnce(usize) -> bool,
+    ) -> Option<usize> {
+        self.lock().all_after(slot, until, may_be_parked)
+    }
+
+    /// Forgets all that was set for a slot, under the same conditions.
+    pub(crate) fn forget_all_after(
+        &self,
+        slot: u64,
+        until: Timestamp,
+        may_be_parked: impl FnOnce(usize) -> bool,
+    ) -> bool {
+        let mut due = self.lock();
+        if due.all_after(slot, until, may_be_parked).is_none() {
+            return false;
+        }
+        let theirs: Vec<_> = due.of_slot(slot).map(|(alarm, _)| alarm.clone()).collect();
+        for alarm in &theirs {
+            due.remove(alarm);
+        }
+        true
     }
 
     /// When the next is due.
@@ -223,6 +271,24 @@ mod tests {
         timers.forget_task(1, 0, TaskId(3));
         clock.advance(Duration::from_secs(1));
         assert_eq!(fired(&timers, &clock), [0; 0]);
+    }
+
+    #[test]
+    fn a_slot_is_parked_with_all_its_alarms_or_with_none() {
+        let timers = Timers::new();
+        for (at, alarm) in [(50, task(1, 1)), (90, task(1, 2)), (20, task(2, 1))] {
+            timers.set(Timestamp(at), alarm, 0);
+        }
+        let park = |until, count: usize| {
+            let before = timers.all_after(1, Timestamp(until), |it| it == count);
+            let parked = timers.forget_all_after(1, Timestamp(until), |it| it == count);
+            assert_eq!(before.is_some(), parked);
+            parked
+        };
+        assert_eq!((park(50, 2), park(49, 3)), (false, false));
+        assert_eq!(timers.all_after(1, Timestamp(49), |_| true), Some(2));
+        assert_eq!((park(49, 2), park(u64::MAX, 0)), (true, true));
+        assert_eq!(timers.next_at(), Some(Timestamp(20)));
     }
 
     #[test]

@@ -121,6 +121,7 @@ impl Engine {
             // The start was made before, by another slot.
             Next::Nothing => {}
         }
+        self.rest(&slot, held);
     }
 
     fn first_turn(self: &Arc<Self>, started: &Started) -> Result<(Guest, TurnEnd), Error> {
@@ -192,6 +193,7 @@ impl Engine {
     pub(super) fn turns(self: &Arc<Self>, slot: &Arc<Slot>) {
         let mut held = super::lock(&slot.guest);
         self.take_turns(slot, &mut held);
+        self.rest(slot, held);
     }
 
     /// While this runs the slot counts as queued, so that nobody queues a second job for it.
@@ -308,8 +310,8 @@ impl Engine {
                     turns: fence.turns + 1,
                     ..fence
                 };
-                if waits && self.guests_warm_max > 0 && slot.keep(held, Warm { guest, fence }) {
-                    self.warmed(slot);
+                if waits && self.guests_warm_max > 0 {
+                    self.keep(slot, held, Warm { guest, fence });
                 }
                 Ok(())
             }
@@ -321,18 +323,16 @@ impl Engine {
         }
     }
 
-    /// A new guest. Where there is no room for one more, the warm ones make way: they come back by
-    /// replay.
+    /// A new guest. Where there is no room for one more, some that are warm make way: they come
+    /// back by replay.
     pub(crate) fn guest(&self, module: &Module, started: &Started) -> Result<Guest, Unusable> {
-        match module.guest(birth(started)) {
-            Err(unusable) if unusable.passing => {
-                for slot in self.slots().values() {
-                    slot.cool();
-                }
-                module.guest(birth(started))
+        for _ in 0..COOLED_ROUNDS {
+            match module.guest(birth(started)) {
+                Err(unusable) if unusable.passing && self.cool_some(COOLED_AT_ONCE) => {}
+                other => return other,
             }
-            other => other,
         }
+        module.guest(birth(started))
     }
 
     /// The module that the instance's workflow means now.
@@ -370,6 +370,11 @@ impl Engine {
 /// Turns that one instance takes before the others have theirs. One more costs it a place in the
 /// queue; a workflow that never waits must not hold a worker for ever.
 const TURNS_MAX: u32 = 16;
+
+/// So many guests make way at once where there is no room for one more, so often: more than any
+/// workers that are about to make one can need, and not all.
+const COOLED_AT_ONCE: usize = 64;
+const COOLED_ROUNDS: usize = 4;
 
 /// How a row of turns came to its end.
 enum Rest {

@@ -129,6 +129,11 @@ fn queries() -> Vec<Query> {
             ..all.clone()
         },
         Query {
+            due_at_start: true,
+            statuses: vec![Status::Pending],
+            ..all.clone()
+        },
+        Query {
             created_from: Some(Timestamp(9_000_000)),
             ..all.clone()
         },
@@ -151,6 +156,7 @@ fn expected(rows: &[Summary], query: &Query) -> Vec<Summary> {
             && query.created_from.is_none_or(|it| row.created_at >= it)
             && query.created_before.is_none_or(|it| row.created_at < it)
             && query.updated_before.is_none_or(|it| row.updated_at < it)
+            && (row.due_at_start || !query.due_at_start)
     };
     let mut rows: Vec<Summary> = rows.iter().filter(has).cloned().collect();
     if query.newest_first {
