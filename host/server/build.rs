@@ -2,8 +2,6 @@
 //!
 //! Where that cannot be done the build goes on all the same: the binary then carries none, and why.
 
-#![expect(clippy::print_stdout, reason = "how a build script speaks to Cargo")]
-
 #[path = "src/package/compiling.rs"]
 mod compiling;
 

@@ -9,7 +9,7 @@ use crate::support::Shell;
 
 /// Few instances, so that a run takes little more than the look at the disk.
 const TINY: [(&str, &[&str]); 7] = [
-    ("order", &["--instances=6", "--concurrency=3"]),
+    ("order", &["--instances=6", "--concurrency=3", "--steps=5"]),
     (
         "steps",
         &["--instances=2", "--steps=3", "--payload-bytes=100"],
@@ -20,7 +20,7 @@ const TINY: [(&str, &[&str]); 7] = [
         &["--instances=2", "--steps=3", "--payload-bytes=100"],
     ),
     ("timers", &["--instances=2", "--steps=3"]),
-    ("park", &["--instances=20"]),
+    ("park", &["--instances=20", "--payload-bytes=100"]),
     (
         "recover",
         &[
@@ -225,6 +225,14 @@ fn nonsense_is_refused_in_a_sentence_before_anything_is_written() {
         ),
         ("--scenario order --steps 7", "`order` has no use for it"),
         (
+            "--scenario order --payload-bytes 16777000",
+            "the host takes 16776192 at most",
+        ),
+        (
+            "--scenario timers --payload-bytes 1",
+            "`timers` has no use for it",
+        ),
+        (
             "--scenario steps --items 1",
             "--items is for the scenario order;",
         ),
@@ -275,4 +283,43 @@ fn ctrl_c_ends_it_and_leaves_no_file() {
         assert!(output.stdout.is_empty());
         assert_eq!(shell.files(), [""; 0]);
     }
+}
+
+#[test]
+fn what_a_step_carries_is_written_down() {
+    let written = |bytes: &str| {
+        let args = [
+            "--instances=20",
+            "--concurrency=1",
+            "--payload-bytes",
+            bytes,
+        ];
+        measure("order", &args)["bytes_written"].as_u64().unwrap()
+    };
+    // Each of five steps has it as its input, and the instance as well.
+    let more = written("10000").saturating_sub(written("0"));
+    assert!(more >= 20 * 6 * 10_000, "{more}");
+}
+
+/// Its processes would go on for ever, since nothing of what they run ends.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_bench_that_is_killed_takes_its_processes_with_it() {
+    let shell = Shell::new();
+    let mut command = shell.command(&["bench", "--scenario=recover", "--rounds=1000"]);
+    let mut bench = command.stderr(Stdio::piped()).spawn().unwrap();
+    let tasks = format!("/proc/{}/task", bench.id());
+    let has_children = || {
+        let tasks = std::fs::read_dir(&tasks).unwrap();
+        let children = tasks.map(|task| task.unwrap().path().join("children"));
+        children
+            .filter_map(|children| std::fs::read_to_string(children).ok())
+            .any(|children| !children.is_empty())
+    };
+    while !has_children() {
+        std::thread::yield_now();
+    }
+    bench.kill().unwrap();
+    // They have their stderr from it: it is closed when the last of them has ended.
+    bench.wait_with_output().unwrap();
 }

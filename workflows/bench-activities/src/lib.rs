@@ -12,6 +12,8 @@ pub struct Order {
     pub item: String,
     /// How many.
     pub quantity: u64,
+    /// A text that goes into each step.
+    pub note: String,
 }
 
 /// What is kept of an order that was sold.
@@ -21,6 +23,8 @@ pub struct Sale {
     pub item: String,
     /// How many of the item are reserved with this order.
     pub reserved: u64,
+    /// That of the order.
+    pub note: String,
 }
 
 /// Tells the customer something.

@@ -18,14 +18,18 @@ const PARKED: Duration = Duration::from_secs(24 * 60 * 60);
 /// the item are reserved with it.
 #[workflow(name = "Order")]
 async fn order(ctx: Context, order: Order) -> Result<u64> {
-    let id = ctx.id();
-    ctx.call::<notify>(&format!("order {id} has been received"))
+    let (id, note) = (ctx.id(), &order.note);
+    ctx.call::<notify>(&format!("order {id} has been received {note}"))
         .await?;
     let reserved = ctx.call::<reserve>(&order).await?;
     ctx.call::<pay>(&order).await?;
-    let item = order.item;
-    ctx.call::<update>(&Sale { item, reserved }).await?;
-    ctx.call::<notify>(&format!("order {id} has been sold"))
+    let sale = Sale {
+        item: order.item.clone(),
+        reserved,
+        note: note.clone(),
+    };
+    ctx.call::<update>(&sale).await?;
+    ctx.call::<notify>(&format!("order {id} has been sold {note}"))
         .await?;
     Ok(reserved)
 }
@@ -93,9 +97,10 @@ async fn timers(ctx: Context, work: Work) -> Result<u64> {
     Ok(work.steps)
 }
 
-/// Waits for the event `go` or for a day, and returns whether it was the event.
+/// Waits for the event `go` or for a day, and returns whether it was the event. What comes with the
+/// start is only kept.
 #[workflow(name = "Park")]
-async fn park(ctx: Context) -> Result<bool> {
+async fn park(ctx: Context, _note: String) -> Result<bool> {
     select! {
         event = ctx.event::<bool>("go") => Ok(event?),
         slept = ctx.sleep(PARKED) => {
@@ -117,6 +122,7 @@ mod tests {
         let cars = Order {
             item: "cars".into(),
             quantity: 2,
+            note: "soon".into(),
         };
         let report = workflow::<order>(cars)
             .state("reserved/cars", &3)

@@ -36,6 +36,7 @@ pub(super) async fn run(
     file: &Path,
     quick_repair_bytes: Option<u64>,
 ) -> Result<Exit, Failure> {
+    end_with_the_bench();
     let begun = Instant::now();
     let host = guests::open(file, quick_repair_bytes).await?;
     let opened = begun.elapsed();
@@ -44,6 +45,16 @@ pub(super) async fn run(
         Part::Recover => recover::recover(&host, opened).await,
         Part::Wake => park::wake(plan, &host).await,
     }
+}
+
+/// Ends this process when the bench that started it is gone, however that has come: nobody else holds
+/// the other end of its stdin.
+fn end_with_the_bench() {
+    std::thread::spawn(|| {
+        // An error says the same as the end.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        std::process::exit(Exit::Interrupted as i32);
+    });
 }
 
 /// A process that does a part. It is killed when this is dropped.
@@ -74,7 +85,7 @@ impl Child {
         if let Some(bytes) = quick_repair_bytes {
             command.arg(format!("--quick-repair-bytes={bytes}"));
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().map_err(not_started)?;
         let stdout = process.stdout.take().expect("it is piped");
         let (told, lines) = mpsc::unbounded_channel();

@@ -1,15 +1,15 @@
 //! What the disk does by itself: the limit of all that must be durable.
 //!
 //! Two ways to write safely: each record with a sync of its own, and all that have come together
-//! with one. The files have no name, so that nothing is left of them.
+//! with one.
 
 use std::fs::File;
-use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::io::{self, Seek as _, Write as _};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::super::{Exit, Failure};
+use super::super::Failure;
+use super::folder::{Folder, failed};
 use super::latencies::Latencies;
 use crate::error::Error;
 
@@ -42,20 +42,26 @@ impl Disk {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub(super) async fn measure(folder: PathBuf) -> Result<Self, Failure> {
-        let shown = folder.display().to_string();
-        let measured = tokio::task::spawn_blocking(move || Self::measure_now(&folder));
+    pub(super) async fn measure(folder: &Folder) -> Result<Self, Failure> {
+        let path = folder.file("disk");
+        // It has a name, as a data file has: some file systems do not write down what nobody could
+        // find again. It is made here, so that the thread makes none in a folder that is to go.
+        let file = File::create_new(&path).map_err(failed(&path))?;
+        let measured = tokio::task::spawn_blocking(move || Self::measure_on(file));
         let measured = measured.await.map_err(|_| Error::Unknown)?;
-        measured.map_err(|error| Failure::new(Exit::Host, format!("{shown}: {error}")))
+        let disk = measured.map_err(failed(&path))?;
+        std::fs::remove_file(&path).map_err(failed(&path))?;
+        Ok(disk)
     }
 
-    fn measure_now(folder: &std::path::Path) -> io::Result<Self> {
-        let samples = one_by_one(tempfile::tempfile_in(folder)?)?;
+    fn measure_on(mut file: File) -> io::Result<Self> {
+        let samples = one_by_one(&mut file)?;
         let spent: Duration = samples.iter().sum();
         let appends_per_second = samples.len() as f64 / spent.as_secs_f64();
         let mut best = (0.0, 1);
         for writers in WRITERS {
-            let records = in_groups(tempfile::tempfile_in(folder)?, writers)?;
+            empty(&mut file)?;
+            let records = in_groups(&mut file, writers)?;
             if records > best.0 {
                 best = (records, writers);
             }
@@ -69,7 +75,14 @@ impl Disk {
     }
 }
 
-fn one_by_one(mut file: File) -> io::Result<Vec<Duration>> {
+/// Lets what was written go, before the next part begins.
+fn empty(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    file.sync_all()
+}
+
+fn one_by_one(file: &mut File) -> io::Result<Vec<Duration>> {
     let page = [0x5a; PAGE_BYTES];
     let until = Instant::now() + ONE_BY_ONE;
     let mut samples = Vec::new();
@@ -99,7 +112,7 @@ struct Records {
 }
 
 /// Records that become durable in a second.
-fn in_groups(mut file: File, writers: u64) -> io::Result<f64> {
+fn in_groups(file: &mut File, writers: u64) -> io::Result<f64> {
     let group = Group::default();
     let begun = Instant::now();
     let until = begun + IN_GROUPS;
@@ -107,7 +120,7 @@ fn in_groups(mut file: File, writers: u64) -> io::Result<f64> {
         for _ in 0..writers {
             scope.spawn(|| group.write());
         }
-        let synced = group.sync(&mut file, until);
+        let synced = group.sync(file, until);
         group.lock().over = true;
         group.synced.notify_all();
         synced

@@ -1,5 +1,6 @@
 //! The folder of a run, which is gone with it.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -9,6 +10,10 @@ use crate::error::Error;
 
 /// A folder of its own, removed with all that is in it when it is dropped.
 pub(super) struct Folder(TempDir);
+
+/// How often it is tried to remove a folder. A thread that nobody waits for any more, after an
+/// interruption, may make one last file in it meanwhile.
+const REMOVALS_MAX: u32 = 100;
 
 impl Folder {
     /// Makes one in `dir`.
@@ -44,6 +49,18 @@ impl Folder {
         ["tmpfs", "ramfs", "devtmpfs"]
             .contains(&kind)
             .then(|| kind.to_owned())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        for _ in 0..REMOVALS_MAX {
+            let removed = std::fs::remove_dir_all(self.path());
+            let is_gone = |error: &std::io::Error| error.kind() == ErrorKind::NotFound;
+            if removed.map_or_else(|error| is_gone(&error), |()| true) {
+                return;
+            }
+        }
     }
 }
 

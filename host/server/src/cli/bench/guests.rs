@@ -26,8 +26,8 @@ pub(super) fn are_there() -> Result<(), Failure> {
         return Ok(());
     }
     let message = format!(
-        "this wfhost was built without the workflows of the bench: {MISSING}; with rustup: \
-         `rustup target add wasm32-unknown-unknown`, then build wfhost again"
+        "this wfhost was built without the workflows of the bench: {MISSING}; mend that, then build \
+         wfhost again"
     );
     Err(Failure::new(Exit::Usage, message))
 }

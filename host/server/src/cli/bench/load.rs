@@ -69,8 +69,9 @@ async fn one(host: &Host, plan: &Plan, number: u64) -> Result<(), Failure> {
         }
         Scenario::Events => {
             let id = host.start(request).await?;
-            for _ in 0..plan.steps {
-                host.raise_event(&id, plan.event(), None).await?;
+            for step in 0..plan.steps {
+                let event = plan.event(number * plan.steps + step);
+                host.raise_event(&id, event, None).await?;
             }
             completed(&host.wait(&id).await?)
         }

@@ -40,7 +40,9 @@ use report::{Measured, Report};
 /// cost of an attempt that can be lost or done twice, without the cost of what it would do.
 ///
 /// The figures of the processor and of memory are those of the whole process, which starts the
-/// instances as well. Files are removed at the end.
+/// instances as well. Commits, fsyncs and bytes are those from the first start to the last end;
+/// what the host tidies up later, at most a few megabytes of its log, weighs less in longer runs.
+/// Files are removed at the end.
 #[derive(Args, Clone)]
 #[command(after_help = "\
 Examples:
@@ -73,10 +75,12 @@ pub(super) struct Bench {
     /// How many of them at a time
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..), default_value = "64")]
     concurrency: u16,
-    /// Steps of an instance [default: 100 of steps, fan-out and recover, else 10]
+    /// Steps of an instance; in recover those that each has done, on average, when the host is
+    /// killed [default: 100 of steps, fan-out and recover, 10 of events and timers; an order has 5]
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=plan::STEPS_MAX))]
     steps: Option<u64>,
-    /// How large the input and the output of a step are, or an event [default: 0]
+    /// How large a text goes into each step, and comes out of it in steps, fan-out and recover; or
+    /// the event, or the input of one that is parked [default: 0]
     #[arg(long, value_name = "N")]
     payload_bytes: Option<usize>,
     /// Items that the orders are for; those of one item contend for it [default: one an order]
@@ -200,7 +204,7 @@ impl Bench {
     }
 
     async fn measure(&self, plan: Arc<Plan>, folder: &Folder) -> Result<Report, Failure> {
-        let disk = Disk::measure(folder.path().to_owned()).await?;
+        let disk = Disk::measure(folder).await?;
         let measured = match plan.scenario {
             Scenario::Park => Measured::Park(park::measure(&plan, folder).await?),
             Scenario::Recover => {

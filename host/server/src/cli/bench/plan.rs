@@ -137,11 +137,21 @@ impl Plan {
     }
 
     /// An event for one that waits for it.
-    pub(super) fn event(&self) -> Event {
+    pub(super) fn event(&self, number: u64) -> Event {
         Event {
             name: name("next"),
-            payload: Json::of(&"x".repeat(self.payload_bytes).into()),
+            payload: Json::of(&self.text(number).into()),
         }
+    }
+
+    /// A text of the size that is asked. Each is another one where there is room for that, since the
+    /// host keeps a large text once, however often it is used.
+    fn text(&self, number: u64) -> String {
+        let mut text = format!("{number} ");
+        let missing = self.payload_bytes.saturating_sub(text.len());
+        text.extend(std::iter::repeat_n('x', missing));
+        text.truncate(self.payload_bytes);
+        text
     }
 
     fn workflow(&self) -> Name {
@@ -159,9 +169,12 @@ impl Plan {
         let input = match self.scenario {
             Scenario::Order => {
                 let item = number % self.items.unwrap_or(u64::MAX);
-                json!({ "item": format!("{}-{item}", self.label), "quantity": 1 })
+                let note = self.text(number);
+                json!({ "item": format!("{}-{item}", self.label), "quantity": 1, "note": note })
             }
-            Scenario::Park => json!(null),
+            Scenario::Park => json!(self.text(number)),
+            // They are killed before their end.
+            Scenario::Recover => json!({ "steps": u64::MAX, "payload_bytes": self.payload_bytes }),
             _ => json!({ "steps": self.steps, "payload_bytes": self.payload_bytes }),
         };
         Json::of(&input)
@@ -182,17 +195,19 @@ fn name(text: &str) -> Name {
 
 /// Refuses what makes no sense together.
 fn check(bench: &Bench) -> Result<(), Failure> {
-    use Scenario::{Events, FanOut, Order, Recover, Steps, Timers};
+    use Scenario::{Events, FanOut, Order, Park, Recover, Steps, Timers};
     let rules: [(&str, bool, &[Scenario]); 6] = [
         (
             "--steps",
-            bench.steps.is_some(),
+            bench
+                .steps
+                .is_some_and(|steps| steps != ORDER_STEPS || bench.scenario != Order),
             &[Steps, FanOut, Events, Timers, Recover],
         ),
         (
             "--payload-bytes",
             bench.payload_bytes.is_some(),
-            &[Steps, FanOut, Events, Recover],
+            &[Order, Steps, FanOut, Events, Park, Recover],
         ),
         ("--items", bench.items.is_some(), &[Order]),
         (
@@ -223,10 +238,11 @@ fn check(bench: &Bench) -> Result<(), Failure> {
             "--steps {steps}: a workflow may ask for {most} activities at once, no more"
         )));
     }
-    // The quotes of a JSON string count.
+    // What is around the text counts: the quotes, and what else an order has.
+    let around = if bench.scenario == Order { 1_024 } else { 2 };
     let (bytes, most) = (
         bench.payload_bytes.unwrap_or(0),
-        limits.payload_bytes_max - 2,
+        limits.payload_bytes_max - around,
     );
     if bytes > most {
         return Err(Failure::usage(format!(

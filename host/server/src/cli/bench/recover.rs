@@ -23,9 +23,6 @@ const FILL_INSTANCES: u64 = 64;
 const FILL_STEPS: u64 = 16;
 const FILL_BYTES: usize = 4096;
 
-/// How often a round is tried whose instances all ended before the kill.
-const TRIES: u32 = 3;
-
 /// What the kills cost.
 pub(super) struct Recovered {
     pub(super) rounds: u32,
@@ -65,7 +62,7 @@ struct Round {
 /// Kills a host again and again, each time on a new copy of the same file.
 ///
 /// # Errors
-/// If a host fails, or the instances end before they can be killed.
+/// If a host fails.
 pub(super) async fn measure(
     plan: &Arc<Plan>,
     folder: &Folder,
@@ -110,28 +107,21 @@ async fn round(
     quick_repair: bool,
 ) -> Result<Round, Failure> {
     let quick_repair_bytes = if quick_repair { 0 } else { u64::MAX };
-    for _ in 0..TRIES {
-        copy(template.to_owned(), file.to_owned()).await?;
-        let mut work = Child::start(Part::Work, plan, file, Some(quick_repair_bytes))?;
-        work.line().await?;
-        work.kill();
-        let file_bytes = std::fs::metadata(file).map_err(failed(file))?.len();
-        let begun = Instant::now();
-        let mut child = Child::start(Part::Recover, plan, file, Some(quick_repair_bytes))?;
-        let line = child.line().await?;
-        let step = begun.elapsed();
-        child.kill();
-        if let Some(micros) = line["opened_micros"].as_u64() {
-            return Ok(Round {
-                step,
-                opened: Duration::from_micros(micros),
-                file_bytes,
-            });
-        }
-    }
-    Err(Failure::usage(
-        "the instances had ended before the host could be killed; give them more --steps",
-    ))
+    copy(template.to_owned(), file.to_owned()).await?;
+    let mut work = Child::start(Part::Work, plan, file, Some(quick_repair_bytes))?;
+    work.line().await?;
+    work.kill();
+    let file_bytes = std::fs::metadata(file).map_err(failed(file))?.len();
+    let begun = Instant::now();
+    let mut child = Child::start(Part::Recover, plan, file, Some(quick_repair_bytes))?;
+    let line = child.line().await?;
+    let step = begun.elapsed();
+    child.kill();
+    Ok(Round {
+        step,
+        opened: Duration::from_micros(line["opened_micros"].as_u64().unwrap_or(0)),
+        file_bytes,
+    })
 }
 
 async fn copy(from: PathBuf, to: PathBuf) -> Result<(), Failure> {
@@ -145,49 +135,49 @@ async fn copy(from: PathBuf, to: PathBuf) -> Result<(), Failure> {
     Ok(copied.await.map_err(|_| Error::Unknown)??)
 }
 
-/// In the process that is to be killed: runs the instances, and says when half of the steps are
-/// durable.
+/// In the process that is to be killed: runs the instances, which never end, and says when they have
+/// done their steps, on average, durably.
 pub(super) async fn work(plan: &Arc<Plan>, host: Arc<Host>) -> Result<Exit, Failure> {
     let mut seen = host.observe();
-    let half = async {
+    let told = async {
         let mut steps = 0;
         while let Some(observed) = seen.recv().await {
             steps += u64::from(is_step(&observed.record));
-            if steps == plan.steps_in_all().div_ceil(2) {
-                return print("{}");
+            if steps == plan.steps_in_all() {
+                break;
             }
         }
-        Ok(())
+        // Nobody reads on: what comes until the kill is not to gather in memory.
+        drop(seen);
+        print("{}")
     };
-    tokio::try_join!(load::run(&host, plan), half)?;
+    tokio::try_join!(load::run(&host, plan), told)?;
     Ok(Exit::Ok)
 }
 
-/// In the new process: drives all, and says when the first step of one is durable; or that nothing
-/// was left to do.
+/// In the new process: drives all, and says when the first step of one is durable.
 pub(super) async fn recover(host: &Host, opened: Duration) -> Result<Exit, Failure> {
     let mut seen = host.observe();
     let step = async {
         while let Some(observed) = seen.recv().await {
             if is_step(&observed.record) {
-                return;
+                return Ok(());
             }
         }
+        Err(Error::Unknown)
     };
-    let rest = async {
-        host.drive_all().await?;
-        host.quiet().await
-    };
-    let is_new = tokio::select! {
-        biased;
-        () = step => true,
-        rested = rest => {
-            rested?;
-            false
+    // The first step may be done before all are driven.
+    let driven = async {
+        match host.drive_all().await {
+            Ok(()) => std::future::pending().await,
+            failed => failed,
         }
     };
-
-    let micros = is_new.then_some(opened.as_micros() as u64);
+    tokio::select! {
+        done = step => done?,
+        failed = driven => failed?,
+    }
+    let micros = opened.as_micros() as u64;
     print(&json!({ "opened_micros": micros }).to_string())?;
     Ok(Exit::Ok)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::Scenario;
 use super::disk::Disk;
 use super::latencies::{millis, millis_text};
 use super::measure::Taken;
@@ -116,12 +117,15 @@ impl Report {
             grouped(plan.instances),
             grouped(plan.concurrency as u64)
         );
-        if plan.steps > 0 {
-            title.push_str(&format!(", {} steps each", grouped(plan.steps)));
+        let steps = grouped(plan.steps);
+        match plan.scenario {
+            Scenario::Park => {}
+            Scenario::Recover => title.push_str(&format!(", killed after {steps} steps each")),
+            _ => title.push_str(&format!(", {steps} steps each")),
         }
         if plan.payload_bytes > 0 {
             let bytes = grouped(plan.payload_bytes as u64);
-            title.push_str(&format!(", {bytes} bytes a step"));
+            title.push_str(&format!(", texts of {bytes} bytes"));
         }
         title
     }
@@ -278,7 +282,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut shown = String::new();
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             shown.push(',');
         }
         shown.push(digit);
