@@ -82,12 +82,19 @@ pub(crate) fn check(name: &str, packages: &[&str], steps: impl Fn() -> Vec<Do>) 
     });
     expect_file![format!("snapshots/{name}.txt")].assert_eq(&told[0]);
     for (way, other) in ways.iter().zip(&told).skip(1) {
-        same(
-            &told[0],
-            other,
-            &format!("{name}: {way:?} changed the history"),
-        );
+        let what = format!("{name}: {way:?} changed the history");
+        if *way == Way::ParkedCrashing {
+            same(&left(&told[0]), &left(other), &what);
+        } else {
+            same(&told[0], other, &what);
+        }
     }
+}
+
+/// A host that starts does what is due before it looks which children their parents have left: by
+/// then a parent that gave one up may have ended.
+fn left(told: &str) -> String {
+    told.replace("` gave it up", "` has ended")
 }
 
 fn same(one: &str, other: &str, what: &str) {

@@ -571,7 +571,10 @@ impl Instance {
     /// Closes a task. Its completion, if it is unread, is dropped; an event that it was handed goes
     /// back to its place and to the next who awaits it.
     fn cancel(&mut self, task: TaskId) {
-        self.close(task);
+        if self.close(task).is_some() {
+            // It was open, so that no completion of it can be unread.
+            return;
+        }
         self.unread.retain(
             |unread| !matches!(&unread.input, Input::Completed { task: of, .. } if *of == task),
         );

@@ -151,6 +151,17 @@ impl Ledger {
         Some(live)
     }
 
+    /// Two instances in memory, which may be the same; they count as looked at.
+    pub(crate) fn look_at_two(
+        &mut self,
+        one: &InstanceId,
+        other: &InstanceId,
+    ) -> (Option<&Live>, Option<&Live>) {
+        self.look(one);
+        self.look(other);
+        (self.live.get(one), self.live.get(other))
+    }
+
     /// The number of an instance in memory.
     pub(crate) fn number_of(&self, id: &InstanceId) -> Option<u64> {
         self.live.get(id).map(|live| live.number)

@@ -171,11 +171,9 @@ impl Store {
         drop(ledger);
         drop(loading);
         let (_loading, mut ledger) = self.inner.bring_up(from)?;
-        let target = ledger.look(to).map(|live| live.instance.clone());
-        let source = ledger
-            .look(from)
-            .ok_or_else(|| SubmitError::NoSuchInstance(from.clone()))?;
-        let (sent, told) = decide(target.as_ref(), &source.instance)?;
+        let (target, source) = ledger.look_at_two(to, from);
+        let source = source.ok_or_else(|| SubmitError::NoSuchInstance(from.clone()))?;
+        let (sent, told) = decide(target.map(|live| &live.instance), &source.instance)?;
         let sent = match sent {
             Some(record) => Some(self.inner.go_on(&mut ledger, to, vec![record.into()])?),
             None => None,
