@@ -50,8 +50,9 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
-            // Each takes about 80 KiB and four memory mappings, of which the kernel allows 65,530.
-            guests_warm_max: 1_000,
+            // Each takes about 80 KiB. One that was let go comes back by replay, some tens of
+            // microseconds and one for each step that it has taken.
+            guests_warm_max: 512,
             store: wfhost_store::Options::default(),
             bounds: Bounds::default(),
             allowed_hosts: Vec::new(),

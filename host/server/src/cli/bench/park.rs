@@ -69,6 +69,8 @@ pub(super) async fn measure(plan: &Arc<Plan>, folder: &Folder) -> Result<Parked,
 
 async fn park(plan: &Arc<Plan>, file: &Path) -> Result<(Taken, Option<u64>), Failure> {
     let host = Arc::new(guests::create(file, plan.kind).await?);
+    // A host that serves a file drives all in it, and lets go of those that wait.
+    host.drive_all().await?;
     process::forget_peak();
     let idle_bytes = process::resident_bytes();
     let meter = Meter::start(&host, idle_bytes);
