@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod bounds;
+mod code_cache;
 mod commands;
 mod contention;
 mod effectful;

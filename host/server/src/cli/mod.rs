@@ -3,6 +3,7 @@
 mod args;
 mod ask;
 mod build;
+mod code_cache;
 mod find;
 mod follow;
 mod hosting;
