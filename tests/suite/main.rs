@@ -5,6 +5,7 @@
 mod bad_input;
 mod bench;
 mod bounds;
+mod code_cache;
 mod commands;
 mod contention;
 mod effectful;

@@ -32,6 +32,9 @@ pub(crate) fn upload(package: &str) -> Upload {
     }
 }
 
+/// The folder of compiled code that all processes of these tests share, as those of a user do.
+const CODE_CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/code-cache");
+
 /// The real binary, in a folder of its own.
 pub(crate) struct Shell {
     pub(crate) dir: TempDir,
@@ -49,7 +52,9 @@ impl Shell {
         command
             .args(args)
             .current_dir(self.dir.path())
-            .env_remove("WFHOST_DB");
+            .env_remove("WFHOST_DB")
+            // Not the user's own.
+            .env("WFHOST_CACHE_DIR", CODE_CACHE);
         command
     }
 

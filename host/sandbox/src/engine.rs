@@ -1,5 +1,7 @@
 //! The engine: how guests are compiled, where their memory lies, and who stops the endless ones.
 
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use wasmtime::{
 use wfhost_core::Digest;
 
 use crate::allowed_host::AllowedHost;
+use crate::code_cache::CodeCache;
 use crate::inside::{Inside, Role};
 use crate::limits::Limits;
 use crate::link::{self, Outside};
@@ -38,6 +41,10 @@ pub(crate) struct Shared {
     pub(crate) allowed_hosts: Arc<[AllowedHost]>,
     /// What was compiled last, by the digest of the component.
     compiled: Arc<Mutex<Vec<(Digest, Component)>>>,
+    /// Where other hosts of this user leave what they have compiled.
+    code_cache: Option<Arc<CodeCache>>,
+    /// How many components were compiled.
+    compilations: Arc<AtomicU64>,
 }
 
 impl Sandbox {
@@ -56,6 +63,8 @@ impl Sandbox {
             outside: None,
             allowed_hosts: Arc::default(),
             compiled: Arc::default(),
+            code_cache: None,
+            compilations: Arc::default(),
         })))
     }
 
@@ -79,6 +88,32 @@ impl Sandbox {
             ..self.0.copy()
         }))
     }
+
+    /// The same sandbox, which leaves the code that it has compiled in this folder and takes from
+    /// there what it, or another of this user, has compiled before; without it each process
+    /// compiles for itself.
+    ///
+    /// The folder is made when it is first needed, and is kept below 64 files and 256 MiB. Code is
+    /// loaded only if the key in the folder, which its user alone can read, says that it is just
+    /// what was left there. Who can read that key, or act as this user, can have any code run.
+    ///
+    /// Nothing fails for want of the cache. It is silently not used if the folder belongs to
+    /// somebody else, or others may write to it, or it cannot be told (anywhere but on Unix).
+    #[must_use]
+    pub fn with_code_cache(self, folder: PathBuf) -> Self {
+        let code_cache = CodeCache::new(folder, &self.0.engine);
+        Self(Arc::new(Shared {
+            code_cache: Some(Arc::new(code_cache)),
+            ..self.0.copy()
+        }))
+    }
+
+    /// How many components this sandbox, with all copies of it, has compiled.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn compilations(&self) -> u64 {
+        self.0.compilations.load(Ordering::Relaxed)
+    }
 }
 
 impl Shared {
@@ -90,6 +125,8 @@ impl Shared {
             outside: self.outside.clone(),
             allowed_hosts: self.allowed_hosts.clone(),
             compiled: self.compiled.clone(),
+            code_cache: self.code_cache.clone(),
+            compilations: self.compilations.clone(),
         }
     }
 
@@ -106,7 +143,7 @@ impl Shared {
         store
     }
 
-    /// The compiled component. The latest are kept: deploying a module compiles it to look at it
+    /// The compiled component. The latest are kept in memory: deploying a module compiles it to look at it
     /// before it is loaded, and a host that is opened again on this sandbox loads what it had.
     pub(crate) fn compile(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
         let digest = Digest::of(bytes);
@@ -117,13 +154,26 @@ impl Shared {
         if let Some(component) = known(&self.compiled()) {
             return Ok(component);
         }
-        let component = Component::new(&self.engine, bytes)?;
+        let component = self.cached_or_compiled(digest, bytes)?;
         let mut compiled = self.compiled();
         if known(&compiled).is_none() {
             if compiled.len() >= COMPILED_MAX {
                 compiled.remove(0);
             }
             compiled.push((digest, component.clone()));
+        }
+        Ok(component)
+    }
+
+    fn cached_or_compiled(&self, digest: Digest, bytes: &[u8]) -> wasmtime::Result<Component> {
+        let cache = self.code_cache.as_ref();
+        if let Some(component) = cache.and_then(|cache| cache.load(&self.engine, digest)) {
+            return Ok(component);
+        }
+        self.compilations.fetch_add(1, Ordering::Relaxed);
+        let component = Component::new(&self.engine, bytes)?;
+        if let Some(cache) = cache {
+            cache.store(digest, &component);
         }
         Ok(component)
     }

@@ -4,14 +4,15 @@
 //! workflows to life and runs the attempts of its activities. What a guest may see is decided
 //! here, and it is little: the durable context, the state through a session that the caller hands
 //! in, inert stand-ins for what a standard library imports, and for an activity HTTP requests to
-//! the hosts that the caller allows. This room knows no disk and no schedule; a guest's failure is
-//! data that it returns.
+//! the hosts that the caller allows. This room knows no schedule, and of the disk one folder that
+//! holds compiled code and that no guest sees; a guest's failure is data that it returns.
 
 mod activity;
 mod address;
 mod allowed_host;
 mod bindings;
 mod birth;
+mod code_cache;
 mod effectful;
 mod engine;
 mod guest_log;

@@ -1,7 +1,7 @@
 //! The host as a library: what the command line does, any Rust program can do.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
@@ -31,6 +31,12 @@ pub struct Options {
     pub bounds: Bounds,
     /// Where activities may send HTTP requests; nowhere by default.
     pub allowed_hosts: Vec<AllowedHost>,
+    /// The folder in which compiled code is kept for the next process, made if it is not there;
+    /// none by default, so that each process compiles for itself. It must belong to the user of
+    /// this process, who alone may write to it, and is silently not used otherwise. Several hosts
+    /// may share one: the command line's is `$XDG_CACHE_HOME/wfhost`, or else
+    /// `$HOME/.cache/wfhost`.
+    pub code_cache: Option<PathBuf>,
     /// How long ended instances are kept.
     pub retention: Retention,
     /// What time it is.
@@ -56,6 +62,7 @@ impl Default for Options {
             store: wfhost_store::Options::default(),
             bounds: Bounds::default(),
             allowed_hosts: Vec::new(),
+            code_cache: None,
             retention: Retention::default(),
             clock: Clock::default(),
             script: None,
@@ -380,6 +387,10 @@ impl Drop for Host {
 fn sandbox(options: &Options) -> Result<Sandbox, Error> {
     let sandbox = Sandbox::new(options.limits.clone())?;
     let sandbox = sandbox.with_allowed_hosts(options.allowed_hosts.clone());
+    let sandbox = match &options.code_cache {
+        Some(folder) => sandbox.with_code_cache(folder.clone()),
+        None => sandbox,
+    };
     Ok(match &options.outside {
         Some(outside) => sandbox.with_outside(outside.clone()),
         None => sandbox,

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod attempts;
+#[cfg(unix)]
+mod code_cache;
 mod guests;
 mod http;
 mod limits;

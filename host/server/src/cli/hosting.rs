@@ -6,7 +6,7 @@ use clap::{Args, value_parser};
 use wfhost_core::Name;
 use wfhost_sandbox::AllowedHost;
 
-use super::{args, say};
+use super::{args, code_cache, say};
 use crate::engine::{Bounds, Clock};
 use crate::host::Options;
 
@@ -50,6 +50,7 @@ impl Hosting {
                 running_by_name_max: self.running_max_of.iter().cloned().collect(),
             },
             clock: clock.clone(),
+            code_cache: code_cache::folder(),
             ..Options::default()
         };
         (options, Skipping { clock })
@@ -85,6 +86,7 @@ pub(super) fn at_rest() -> Options {
             running_max: 0,
             ..Bounds::default()
         },
+        code_cache: code_cache::folder(),
         ..Options::default()
     }
 }

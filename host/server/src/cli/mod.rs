@@ -4,6 +4,7 @@ mod args;
 mod ask;
 mod bench;
 mod build;
+mod code_cache;
 mod find;
 mod follow;
 mod hosting;

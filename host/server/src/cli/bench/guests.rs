@@ -55,6 +55,9 @@ pub(super) async fn create(file: &Path, kind: Kind) -> Result<Host, Error> {
 pub(super) async fn open(file: &Path, quick_repair_bytes: Option<u64>) -> Result<Host, Error> {
     let mut options = Options {
         outside: Some(Arc::new(|_| Ok(String::new()))),
+        // Of the bench's own, so that a process which is started anew finds what the one before it
+        // has compiled, as it would elsewhere, and the first never does.
+        code_cache: file.parent().map(|folder| folder.join("code")),
         ..Options::default()
     };
     if let Some(bytes) = quick_repair_bytes {
