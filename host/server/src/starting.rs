@@ -38,7 +38,8 @@ enum Prepared {
 
 /// Starting.
 impl Host {
-    /// Starts an instance and drives it. When this returns, the start is durable.
+    /// Starts an instance and drives it. When this returns, the start is durable. Where more is to be
+    /// done than the host keeps up with, it waits first, so that callers cannot fill its memory.
     ///
     /// # Errors
     /// If no module offers the workflow, its code refuses the input, or the id or the request key
@@ -81,6 +82,7 @@ impl Host {
     }
 
     async fn prepare(&self, request: StartRequest) -> Result<Prepared, Error> {
+        self.engine().room().await;
         let id = request.choose_id();
         let module = self.bound(&request.workflow)?;
         self.check_start(&request)?;

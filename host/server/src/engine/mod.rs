@@ -100,6 +100,10 @@ impl Job {
     }
 }
 
+/// With so many jobs queued, who wants to start an instance, or to bring more of them to memory,
+/// waits: those that are there come first, and nothing piles up.
+const QUEUED_MAX: usize = 4_096;
+
 /// See the module's documentation.
 pub(crate) struct Engine {
     pub(crate) store: Arc<Store>,
@@ -112,6 +116,8 @@ pub(crate) struct Engine {
     wake: Wake,
     guests_warm_max: usize,
     queue: Queue<Job>,
+    /// Held by the one who waits for room in the queue.
+    starting: tokio::sync::Mutex<()>,
     timers: Timers<Job>,
     gate: Arc<Gate>,
     reservations: Reservations,
@@ -478,6 +484,12 @@ impl Engine {
     fn is_quiet(&self) -> bool {
         let idle = || self.busy.load(Ordering::SeqCst) == 0;
         self.timers.are_quiet(&self.clock, idle)
+    }
+
+    /// Waits until there is room for another start, in the order of those who ask.
+    pub(crate) async fn room(&self) {
+        let _first = self.starting.lock().await;
+        self.queue.room(QUEUED_MAX).await;
     }
 
     /// Waits until nothing is left to do.

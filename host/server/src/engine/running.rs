@@ -64,6 +64,7 @@ impl Running {
 
             // In a fixed order nobody keeps what follows from a job: it goes to the end.
             queue: Queue::new(if setup.one_by_one { 0 } else { cores + 1 }),
+            starting: tokio::sync::Mutex::default(),
             timers: Timers::new(),
             reservations: Reservations::default(),
             observers: Observers::default(),

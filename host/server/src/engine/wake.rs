@@ -44,9 +44,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// So many instances are brought to memory at once.
 const AT_ONCE: usize = 1_000;
 
-/// While more jobs than that are queued, no more instances are brought to memory.
-const QUEUED_MAX: usize = 4_096;
-
 /// A slot with more alarms is not parked: it takes long to bring back.
 const ALARMS_MAX: usize = 1_000;
 
@@ -329,7 +326,7 @@ async fn wake(
     begun: &mut Option<oneshot::Sender<Result<(), Error>>>,
 ) -> Result<(), Error> {
     loop {
-        engine.queue.room(QUEUED_MAX).await;
+        engine.room().await;
         let from = walks.due;
         let (due, all) = blocking(engine, move |engine| engine.wake_some(from)).await?;
         walks.due = due;
