@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from statistics import fmean
 
 MIB = 1024 * 1024
+# By how many times the disk may change in a run whose ratios are worth anything: more than that is as
+# much as many of the ratios themselves.
+DRIFT_MAX = 2
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,18 @@ def table(parts, sizes):
         cells = [_before_and_after(column, key, unit) for column in columns.values()]
         lines.append(_line([label, *cells]))
     return "\n".join(lines)
+
+
+def drift(parts):
+    """A warning where the disk was not the same for all; nothing where it was."""
+    rates = [rate for part in parts for rate in part.figures["disk_appends_per_second"]]
+    if max(rates) <= DRIFT_MAX * min(rates):
+        return ""
+    return (
+        f"\nDO NOT QUOTE: the disk alone did between {_digits(min(rates))} and {_digits(max(rates))} syncs"
+        " a second in this run. What waits for it (latency, rate, steps, parked) was not measured on equal"
+        " terms; processor time and memory depend on it least. Run again when nothing else uses the disk."
+    )
 
 
 def _cell(row, column, ours):
