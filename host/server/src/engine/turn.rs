@@ -237,9 +237,8 @@ impl Engine {
                 Some(warm) => warm.guest,
                 None => self.bring_up(slot, &standing)?,
             };
-            if taken > 0 {
-                self.share_next();
-            }
+            // What the turn before has asked need not wait for this one.
+            self.share_next();
             taken += 1;
             let at = decide::turn_time(standing.delivered.not_before, self.now());
             let claim = match guest.turn(at, &standing.delivered.inputs, self.session(at)) {
