@@ -241,13 +241,12 @@ impl Inner {
             let mut bytes = 0;
             for row in table.range(place(begins)..place(end))? {
                 let (key, value) = row?;
-                let mut index = key.value().2;
-                for (position, record) in read_history_row(value.value())? {
+                let records = read_history_row(value.value())?;
+                for (index, (position, record)) in (key.value().2..).zip(records) {
                     if (first..end).contains(&index) {
                         bytes += record.len();
                         rows.push(unpacked(owner, index, position, record));
                     }
-                    index += 1;
                 }
                 if bytes > CHUNK_BYTES {
                     break;
