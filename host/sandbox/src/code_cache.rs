@@ -303,7 +303,8 @@ impl Hasher for Hashed {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 
