@@ -1,7 +1,7 @@
 //! Gathering a part of the log: records that share rows, and what the log and the tables tell
 //! together.
 
-use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata};
+use redb::{ReadableDatabase, ReadableTableMetadata};
 
 use super::audit::audit;
 use super::keeping::continue_as_new;
