@@ -263,8 +263,7 @@ impl Ledger {
         self.gathered = position;
         let rows = self.log_rows.partition_point(|end| *end <= position);
         self.log_rows.drain(..rows);
-        let later = self.named.split_off(&position.next());
-        self.named = later;
+        self.named = self.named.split_off(&position.next());
         let mut owners: Vec<u64> = Vec::new();
         for row in self.tail.drain(..gone) {
             self.ungathered_bytes -= row.bytes;
