@@ -110,7 +110,10 @@ def output(arguments, seconds):
     """
     arguments = [str(it) for it in arguments]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(arguments, text=True, start_new_session=True, **pipes)
+    try:
+        process = subprocess.Popen(arguments, text=True, start_new_session=True, **pipes)
+    except OSError as error:
+        raise Failed(f"cannot run `{arguments[0]}`: {error.strerror}") from error
     try:
         printed, errors = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired as expired:

@@ -2,21 +2,22 @@
 //!
 //! A contained attempt runs at once, on the worker: it touches nothing but the state, so its result
 //! and its writes are one submission, and a conflict just runs it again. An effectful one is first
-//! recorded as started, waits until that and all that it may read is durable, and then runs on a
-//! thread of its own.
+//! recorded as started, waits until that and all that it may read is durable, and is then a future
+//! that the workers poll: one that waits for the outside holds no thread.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use std::time::Duration;
 
+use async_task::Runnable;
 use wfhost_core::decide::{self, AttemptEnd, AttemptFence, Refused};
 use wfhost_core::record::StallReason;
-use wfhost_core::state::{ReadSet, Session};
+use wfhost_core::state::{ReadSet, Session, Snapshot};
 use wfhost_core::{
     Digest, DurationMs, Failure, Instance, InstanceId, Json, Name, Role, TaskState, Timestamp, kind,
 };
-use wfhost_sandbox::{AttemptCall, Module};
+use wfhost_sandbox::{AttemptCall, AttemptEnd as Came, Module};
 use wfhost_store::SubmitError;
 
 use super::reserve::{CONFLICTS_MAX, Claim};
@@ -225,62 +226,51 @@ impl Engine {
             decide::start_attempt(instance, fence, module.digest(), self.now())
                 .map(|record| vec![record])
         });
-        let position = match submitted {
-            Ok(position) => position,
-            Err(error) => return self.note(Err(error)),
+        if let Err(error) = submitted {
+            return self.note(Err(error));
+        }
+        // Taken now, so that one wait is enough for the start and for all that may be read.
+        let snapshot = self.store.snapshot_when_read(self.now());
+        let position = snapshot.position();
+        let effect = Effect {
+            busy: Busy::new(self, slot),
+            under_way,
+            _inside: inside,
+            open,
+            module,
+            snapshot,
         };
-        self.begin_job(slot);
-        let engine = Arc::clone(self);
-        let slot = Arc::clone(slot);
-        let runtime = self.runtime.clone();
+        let (engine, slot) = (Arc::clone(self), Arc::clone(slot));
         self.gate.when_durable(position, move |durable| {
-            runtime.spawn_blocking(move || {
-                let started = durable == Ok(()) && engine.begin_effect();
-                if started {
-                    engine.guarded(|| engine.run_effectful(&slot, &under_way, &open, &module));
-                    engine.end_effect();
-                } else {
-                    engine.stopped(&slot, under_way.fence, false);
-                }
-                drop((under_way, inside));
-                engine.done(&slot);
-            });
+            // One that the store lost is found again when it is opened.
+            if durable == Ok(()) {
+                engine.poll_when_woken(slot, effect.run()).schedule();
+            }
         });
         self.store.demand(position);
     }
 
-    fn run_effectful(
+    /// A future as jobs: one now, and one each time that it is woken.
+    fn poll_when_woken(
         self: &Arc<Self>,
-        slot: &Arc<Slot>,
-        under_way: &UnderWay,
-        open: &Open,
-        module: &Module,
-    ) {
-        let started_at = self.now();
-        match self.run(slot, under_way, open, module) {
-            Ran::Dropped => {}
-            Ran::Stopped => self.stopped(slot, under_way.fence, true),
-            Ran::Ended(end, reads) => self.end_effectful(slot, under_way.fence, *end, &reads),
-            Ran::Conflict(_) => {
-                let end = self.attempt_end(module, started_at, Err(conflict()));
-                self.end_effectful(slot, under_way.fence, end, &ReadSet::default());
-            }
-        }
+        slot: Arc<Slot>,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) -> Runnable {
+        let engine = Arc::clone(self);
+        let schedule = move |runnable| engine.push(Job::Effect(Arc::clone(&slot), runnable));
+        let (runnable, task) = async_task::spawn(future, schedule);
+        task.detach();
+        runnable
     }
 
     /// Counts an attempt that reaches the outside; not any more once the host is being closed.
-    fn begin_effect(&self) -> bool {
+    fn begin_effect(self: &Arc<Self>) -> Option<Counted> {
         let mut effects = super::lock(&self.effects);
         if self.stopping() {
-            return false;
+            return None;
         }
         *effects += 1;
-        true
-    }
-
-    fn end_effect(&self) {
-        *super::lock(&self.effects) -= 1;
-        self.effects_done.notify_all();
+        Some(Counted(Arc::clone(self)))
     }
 
     /// The host was closed, which is no death in the attempt. If its task is closed, it is refused.
@@ -378,23 +368,34 @@ impl Engine {
 
     fn run(&self, slot: &Slot, under_way: &UnderWay, open: &Open, module: &Module) -> Ran {
         let started_at = self.now();
+        let snapshot = self.store.snapshot_when_read(started_at);
+        match self.call(slot, under_way, open, module, (started_at, snapshot)) {
+            Ok(call) => self.came(module, started_at, module.attempt(call)),
+            Err(over) => over,
+        }
+    }
+
+    /// What an attempt is told, unless it need not run any more.
+    fn call(
+        &self,
+        slot: &Slot,
+        under_way: &UnderWay,
+        open: &Open,
+        module: &Module,
+        (started_at, snapshot): (Timestamp, Box<dyn Snapshot>),
+    ) -> Result<AttemptCall, Ran> {
         let UnderWay { fence, stop, .. } = under_way;
         if stop.is_set() {
-            return Ran::Stopped;
+            return Err(Ran::Stopped);
         }
         let deadline = open.deadline(started_at);
         if deadline.is_some_and(|deadline| deadline <= started_at) {
             let failure =
                 Failure::retryable(kind::TIMEOUT, "its time was over before it could start");
             let end = self.attempt_end(module, started_at, Err(failure));
-            return Ran::Ended(Box::new(end), ReadSet::default());
+            return Err(Ran::Ended(Box::new(end), ReadSet::default()));
         }
-        let snapshot = self.store.snapshot_when_read(started_at);
-        if !module.contained() && self.store.wait_durable(snapshot.position()).is_err() {
-            self.lose();
-            return Ran::Dropped;
-        }
-        let call = AttemptCall {
+        Ok(AttemptCall {
             name: open.name.clone(),
             input: open.input.clone(),
             instance: slot.id.to_string(),
@@ -407,12 +408,11 @@ impl Engine {
             }),
             stop: stop.clone(),
             session: Session::new(snapshot, started_at),
-        };
-        let ran = if module.contained() {
-            module.attempt(call)
-        } else {
-            self.runtime.block_on(module.attempt_async(call))
-        };
+        })
+    }
+
+    /// What is to be done with what came of an attempt.
+    fn came(&self, module: &Module, started_at: Timestamp, ran: Came) -> Ran {
         if ran.state_failed.is_some() {
             self.lose();
             return Ran::Dropped;
@@ -431,6 +431,76 @@ impl Engine {
             ..self.attempt_end(module, started_at, ran.outcome)
         };
         Ran::Ended(Box::new(end), ran.state.reads)
+    }
+}
+
+/// An attempt that is durably started and reaches the outside. All that it holds it gives back
+/// when it is dropped, wherever it was.
+struct Effect {
+    under_way: UnderWay,
+    _inside: Inside,
+    open: Open,
+    module: Module,
+    snapshot: Box<dyn Snapshot>,
+    /// Goes last: then nothing of it is left.
+    busy: Busy,
+}
+
+impl Effect {
+    /// Runs the attempt to its end, and submits it.
+    async fn run(self) {
+        let (engine, slot) = (&self.busy.engine, &self.busy.slot);
+        let (fence, module) = (self.under_way.fence, &self.module);
+        let Some(_counted) = engine.begin_effect() else {
+            return engine.stopped(slot, fence, false);
+        };
+        let started_at = engine.now();
+        let seen = (started_at, self.snapshot);
+        let ran = match engine.call(slot, &self.under_way, &self.open, module, seen) {
+            Ok(call) => engine.came(module, started_at, module.attempt_async(call).await),
+            Err(over) => over,
+        };
+        match ran {
+            Ran::Dropped => {}
+            Ran::Stopped => engine.stopped(slot, fence, true),
+            Ran::Ended(end, reads) => engine.end_effectful(slot, fence, *end, &reads),
+            Ran::Conflict(_) => {
+                let end = engine.attempt_end(module, started_at, Err(conflict()));
+                engine.end_effectful(slot, fence, end, &ReadSet::default());
+            }
+        }
+    }
+}
+
+/// An instance is busy as long as there is this.
+struct Busy {
+    engine: Arc<Engine>,
+    slot: Arc<Slot>,
+}
+
+impl Busy {
+    fn new(engine: &Arc<Engine>, slot: &Arc<Slot>) -> Self {
+        engine.begin_job(slot);
+        Self {
+            engine: Arc::clone(engine),
+            slot: Arc::clone(slot),
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.engine.done(&self.slot);
+    }
+}
+
+/// One of the attempts that closing the host waits for.
+struct Counted(Arc<Engine>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        *super::lock(&self.0.effects) -= 1;
+        self.0.effects_done.notify_all();
     }
 }
 

@@ -11,7 +11,7 @@ use wfhost_core::{InstanceId, Name};
 /// How many attempts may run at once. Those over it wait, first come, first served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bounds {
-    /// In the whole host. Each that reaches the outside holds a thread.
+    /// In the whole host.
     pub running_max: usize,
     /// Of one instance.
     pub running_per_instance_max: usize,

@@ -6,8 +6,8 @@
 //! Which instances need to be looked at at all, the store knows: see [`wake`].
 //!
 //! Workers are plain threads, since guests are plain calls; one of them takes no attempts, so that
-//! slow ones stop nobody else. Effectful attempts, which may wait for the outside, run on threads
-//! of their own.
+//! slow ones stop nobody else. Effectful attempts, which may wait for the outside, hold no worker
+//! while they do.
 
 mod ask;
 mod attempt;
@@ -31,6 +31,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
+use async_task::Runnable;
 use tokio::sync::{Notify, mpsc, oneshot};
 use wfhost_core::decide::{self, AttemptFence, Refused, TaskFence};
 use wfhost_core::record::{Record, StallReason};
@@ -74,6 +75,8 @@ enum Job {
     Turn(Arc<Slot>),
     /// With its ticket, if it had to wait for one.
     Attempt(Arc<Slot>, AttemptFence, Option<Inside>),
+    /// An effectful attempt that can go on.
+    Effect(Arc<Slot>, Runnable),
     Deadline(Arc<Slot>, TaskFence),
     Fire(Arc<Slot>, TaskId),
     Other(Arc<Slot>, TaskId),
@@ -84,7 +87,7 @@ enum Job {
 impl Job {
     /// Whether it may take as long as an attempt.
     fn is_long(&self) -> bool {
-        matches!(self, Self::Attempt(..))
+        matches!(self, Self::Attempt(..) | Self::Effect(..))
     }
 
     fn slot(&self) -> &Arc<Slot> {
@@ -92,6 +95,7 @@ impl Job {
             Self::Begin(begun) => &begun.slot,
             Self::Turn(slot)
             | Self::Attempt(slot, ..)
+            | Self::Effect(slot, _)
             | Self::Deadline(slot, _)
             | Self::Fire(slot, _)
             | Self::Other(slot, _)
@@ -417,6 +421,7 @@ impl Engine {
             Job::Begin(begun) => self.begin(*begun),
             Job::Turn(slot) => self.turns(&slot),
             Job::Attempt(slot, fence, inside) => self.attempt(&slot, fence, inside),
+            Job::Effect(_, effect) => drop(effect.run()),
             Job::Deadline(slot, fence) => self.deadline(&slot, fence),
             Job::Fire(slot, task) => self.fire(&slot, task),
             Job::Other(slot, task) => self.other(&slot, task),
@@ -452,11 +457,21 @@ impl Engine {
         self.give_up(self.queue.share(Job::is_long));
     }
 
-    /// A job that a closed queue has given back is not done.
+    /// A job that a closed queue has given back is not done, but an attempt that has reached the
+    /// outside is let come to its end.
     fn give_up(&self, queued: Result<(), Job>) {
-        if let Err(job) = queued {
-            job.slot().end_job();
-            self.end_work();
+        let Err(job) = queued else { return };
+        job.slot().end_job();
+        self.end_work();
+        if let Job::Effect(_, effect) = job {
+            self.runtime.spawn_blocking(|| effect.run());
+        }
+    }
+
+    /// No worker takes anything any more.
+    fn close_queue(&self) {
+        for job in self.queue.close() {
+            self.give_up(Err(job));
         }
     }
 
@@ -594,7 +609,7 @@ impl Engine {
     /// The data file or this program has failed: nothing goes on, and all who wait are told.
     fn lose(&self) {
         self.lost.store(true, Ordering::Release);
-        drop(self.queue.close());
+        self.close_queue();
         self.gate.lose();
         self.answers.lose();
         self.quiet.notify_waiters();

@@ -1,7 +1,9 @@
 //! The jobs that wait for a worker. First in, first out, so that no instance starves another.
 //!
 //! Attempts may take long and everything else may not, so they queue apart: there is always a
-//! worker that takes no attempts.
+//! worker that takes no attempts. When all others are held by long ones, so that not one was taken
+//! for a while, it asks for one worker more, so that attempts share the processors as threads do
+//! and none has to wait for the end of another.
 //!
 //! What follows from a job mostly concerns the same instance, and nobody else waits for it: the
 //! worker that did the job does the first thing that follows as well, without the queue and without
@@ -11,7 +13,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -22,6 +24,8 @@ pub(crate) enum Takes {
     All,
     /// Short jobs only.
     Short,
+    /// As `All`, for as long as there is something to take.
+    Rest,
 }
 
 /// So many jobs a worker takes past the queue before it looks into it again.
@@ -29,6 +33,13 @@ const IN_A_ROW_MAX: u32 = 64;
 
 /// When no short job was taken for so long, the others are taken to be busy with long ones.
 const STUCK_AFTER: Duration = Duration::from_millis(1);
+
+/// When no job at all was taken for so long, one worker more is asked for.
+const HELD_UP_AFTER: Duration = Duration::from_millis(20);
+
+/// So many workers more there are at most: each may hold 2 MiB of stack, and more threads than that
+/// take time from each other.
+const RELIEF_MAX: usize = 128;
 
 /// A queue that workers block on.
 pub(crate) struct Queue<T> {
@@ -41,6 +52,8 @@ pub(crate) struct Queue<T> {
     ready: Condvar,
     /// For those who take short jobs only.
     short_ready: Condvar,
+    /// Told when the last worker that was asked for has left.
+    relieved: Condvar,
     /// Told when the queue gets shorter than somebody waits for.
     shorter: Notify,
 }
@@ -50,6 +63,10 @@ struct Inner<T> {
     long: VecDeque<T>,
     /// How many short jobs were ever taken.
     taken: u64,
+    /// How many long jobs were ever taken.
+    taken_long: u64,
+    /// Workers that were asked for and have not left.
+    relief: usize,
     /// Workers that take all and wait.
     idle: usize,
     /// Workers that take short jobs only and wait.
@@ -67,6 +84,12 @@ impl<T> Inner<T> {
     fn pop_short(&mut self) -> Option<T> {
         let job = self.short.pop_front()?;
         self.taken += 1;
+        Some(job)
+    }
+
+    fn pop_long(&mut self) -> Option<T> {
+        let job = self.long.pop_front()?;
+        self.taken_long += 1;
         Some(job)
     }
 }
@@ -95,6 +118,8 @@ impl<T> Queue<T> {
             short,
             long,
             taken: 0,
+            taken_long: 0,
+            relief: 0,
             idle: 0,
             idle_short: 0,
             closed: false,
@@ -106,20 +131,28 @@ impl<T> Queue<T> {
             closed: AtomicBool::new(false),
             ready: Condvar::new(),
             short_ready: Condvar::new(),
+            relieved: Condvar::new(),
             shorter: Notify::new(),
         }
     }
 
-    /// Hands this thread the jobs that it takes, one after the other, until the queue is closed.
-    /// `number` is its own among the workers.
-    pub(crate) fn work(&self, number: usize, takes: Takes, work: impl Fn(T)) {
+    /// Hands this thread the jobs that it takes, one after the other, until the queue is closed, or
+    /// as long as `takes` says. `number` is its own among the workers. `relieve` starts one worker
+    /// more, a thread that takes the [`Takes::Rest`].
+    pub(crate) fn work(
+        &self,
+        number: usize,
+        takes: Takes,
+        work: impl Fn(T),
+        relieve: impl Fn(),
+    ) {
         WORKER.set(Some(Worker {
             queue: self.place(),
             number,
             takes,
             in_a_row: 0,
         }));
-        while let Some(job) = self.kept().or_else(|| self.pop(takes)) {
+        while let Some(job) = self.kept().or_else(|| self.pop(takes, &relieve)) {
             work(job);
         }
         WORKER.set(None);
@@ -191,7 +224,7 @@ impl<T> Queue<T> {
         // Telling nobody costs as much as telling somebody.
         let wake = inner.idle > 0;
         // The spare worker sleeps as long as another is free.
-        let wake_spare = !long && inner.idle_short > 0 && !wake;
+        let wake_spare = inner.idle_short > 0 && !wake;
         drop(inner);
         if wake {
             self.ready.notify_one();
@@ -202,11 +235,12 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// The next job; `None` once the queue is closed.
-    fn pop(&self, takes: Takes) -> Option<T> {
+    /// The next job; `None` once the queue is closed, or there is no rest.
+    fn pop(&self, takes: Takes, relieve: impl Fn()) -> Option<T> {
         match takes {
             Takes::All => self.pop_any(),
-            Takes::Short => self.pop_short(),
+            Takes::Short => self.pop_short(relieve),
+            Takes::Rest => self.pop_rest(),
         }
     }
 
@@ -216,12 +250,7 @@ impl<T> Queue<T> {
             if inner.closed {
                 return None;
             }
-            if let Some(job) = inner.pop_short() {
-                self.tell_of_room(&mut inner);
-                return Some(job);
-            }
-            if let Some(job) = inner.long.pop_front() {
-                self.tell_of_room(&mut inner);
+            if let Some(job) = self.take(&mut inner) {
                 return Some(job);
             }
             inner.idle += 1;
@@ -230,30 +259,83 @@ impl<T> Queue<T> {
         }
     }
 
+    fn pop_rest(&self) -> Option<T> {
+        let mut inner = self.lock();
+        // Those who stay are enough again.
+        let job = match inner.closed || inner.idle > 0 {
+            true => None,
+            false => self.take(&mut inner),
+        };
+        if job.is_none() {
+            self.leave(&mut inner);
+        }
+        job
+    }
+
+    fn leave(&self, inner: &mut Inner<T>) {
+        inner.relief -= 1;
+        if inner.relief == 0 {
+            self.relieved.notify_all();
+        }
+    }
+
+    /// The next of all jobs.
+    fn take(&self, inner: &mut Inner<T>) -> Option<T> {
+        let job = inner.pop_short().or_else(|| inner.pop_long())?;
+        self.tell_of_room(inner);
+        Some(job)
+    }
+
     /// A short job that nobody else takes: as long as others do, one more worker than there are
     /// processors is only in their way.
-    fn pop_short(&self) -> Option<T> {
+    fn pop_short(&self, relieve: impl Fn()) -> Option<T> {
         let mut inner = self.lock();
+        // What was taken when jobs last were, and since when no more were.
+        let mut held_up = ((inner.taken, inner.taken_long), Instant::now());
         loop {
             if inner.closed {
                 return None;
             }
-            if inner.short.is_empty() {
+            if inner.len() == 0 {
                 inner.idle_short += 1;
                 inner = wait(&self.short_ready, inner);
                 inner.idle_short -= 1;
+                held_up = ((inner.taken, inner.taken_long), Instant::now());
                 continue;
             }
-            let taken = inner.taken;
+            let taken = (inner.taken, inner.taken_long);
+            if held_up.0 != taken {
+                held_up = (taken, Instant::now());
+            } else if held_up.1.elapsed() >= HELD_UP_AFTER && inner.relief < RELIEF_MAX {
+                inner.relief += 1;
+                held_up.1 = Instant::now();
+                drop(inner);
+                relieve();
+                inner = self.lock();
+                continue;
+            }
             let waited = self.short_ready.wait_timeout(inner, STUCK_AFTER);
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
             if !inner.closed
-                && inner.taken == taken
+                && inner.taken == taken.0
                 && let Some(job) = inner.pop_short()
             {
                 self.tell_of_room(&mut inner);
                 return Some(job);
             }
+        }
+    }
+
+    /// The worker that was asked for has not come.
+    pub(crate) fn not_relieved(&self) {
+        self.leave(&mut self.lock());
+    }
+
+    /// Waits until all workers have left that were asked for. The queue is closed.
+    pub(crate) fn wait_for_relief(&self) {
+        let mut inner = self.lock();
+        while inner.relief > 0 {
+            inner = wait(&self.relieved, inner);
         }
     }
 
@@ -321,14 +403,18 @@ fn wait<'a, T>(ready: &Condvar, inner: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
 mod tests {
     use super::*;
 
+    fn pop(queue: &Queue<u32>, takes: Takes) -> Option<u32> {
+        queue.pop(takes, || panic!("nobody is held up"))
+    }
+
     #[test]
     fn short_jobs_go_first_and_the_spare_worker_takes_no_others() {
         let queue = Queue::new(0);
         for (job, long) in [(1, true), (2, false), (3, true), (4, false)] {
             queue.push(job, long).unwrap();
         }
-        assert_eq!(queue.pop(Takes::Short), Some(2));
-        let all: Vec<_> = (0..3).map(|_| queue.pop(Takes::All)).collect();
+        assert_eq!(pop(&queue, Takes::Short), Some(2));
+        let all: Vec<_> = (0..3).map(|_| pop(&queue, Takes::All)).collect();
         assert_eq!(all, [Some(4), Some(1), Some(3)]);
     }
 
@@ -342,9 +428,9 @@ mod tests {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         let mut waits = || room.as_mut().poll(&mut context).is_pending();
         assert!(waits());
-        queue.pop(Takes::All);
+        pop(&queue, Takes::All);
         assert!(waits());
-        queue.pop(Takes::All);
+        pop(&queue, Takes::All);
         assert!(!waits());
         queue.push(3, false).unwrap();
         let mut room = std::pin::pin!(queue.room(0));
@@ -359,7 +445,7 @@ mod tests {
         queue.push(1, true).unwrap();
         assert_eq!(queue.close(), [1]);
         assert_eq!(queue.push(2, false), Err(2));
-        assert_eq!(queue.pop(Takes::All), None);
+        assert_eq!(pop(&queue, Takes::All), None);
     }
 
     /// What one worker does, where each job up to `last` is followed by the next.
@@ -369,14 +455,15 @@ mod tests {
         queue.push(0, false).unwrap();
         queue.push(1000, false).unwrap();
         let done = std::cell::RefCell::new(Vec::new());
-        queue.work(0, takes, |job| {
+        let work = |job| {
             done.borrow_mut().push(job);
             if job < last {
                 queue.push(job + 1, long).unwrap();
             } else if job == 1000 {
                 queue.close();
             }
-        });
+        };
+        queue.work(0, takes, work, || ());
         done.into_inner()
     }
 
@@ -400,14 +487,38 @@ mod tests {
         let queue = Queue::new(1);
         queue.push(0, false).unwrap();
         let seen = Cell::new(0);
-        queue.work(0, Takes::All, |job| {
+        let work = |job| {
             if job == 0 {
                 queue.push(1, true).unwrap();
                 queue.share(|_| true).unwrap();
                 seen.set(queue.lock().long.len());
                 queue.close();
             }
-        });
+        };
+        queue.work(0, Takes::All, work, || ());
         assert_eq!(seen.get(), 1);
+    }
+
+    #[test]
+    fn where_nobody_takes_what_is_long_the_spare_worker_asks_for_one_more_who_takes_the_rest() {
+        let queue = Queue::new(1);
+        for job in 0..3 {
+            queue.push(job, true).unwrap();
+        }
+        let rest = Mutex::new(Vec::new());
+        let relieve = || {
+            let work = |job| {
+                rest.lock().unwrap().push(job);
+                // It may keep nothing: it might leave.
+                if job == 2 {
+                    queue.push(3, true).unwrap();
+                }
+            };
+            queue.work(1, Takes::Rest, work, || unreachable!("it is no spare worker"));
+            queue.close();
+        };
+        queue.work(0, Takes::Short, |_| unreachable!("all are long"), relieve);
+        assert_eq!(*rest.lock().unwrap(), [0, 1, 2, 3]);
+        assert_eq!(queue.lock().relief, 0);
     }
 }

@@ -23,6 +23,9 @@ use super::{Engine, Modules, Observers, Script, lock};
 /// How long closing waits for effectful attempts that were told to stop.
 const STOP_MAX: Duration = Duration::from_millis(500);
 
+/// The number of a worker that does not stay.
+const RELIEF: usize = usize::MAX;
+
 /// How an engine is set up.
 pub(crate) struct Setup {
     pub(crate) guests_warm_max: usize,
@@ -104,14 +107,15 @@ impl Running {
         engine.stopping.store(true, Ordering::Release);
         self.clockwork.abort();
         engine.wake.stop();
-        drop(engine.queue.close());
         for slot in engine.slots().values() {
             slot.stop_attempts(|_| true);
         }
+        engine.close_queue();
         for worker in self.workers {
             // A worker that panicked has said so on stderr.
             let _ = worker.join();
         }
+        engine.queue.wait_for_relief();
         // A call to the outside may not heed its flag; it is cut off then, as by a death.
         let until = Instant::now() + STOP_MAX;
         let mut effects = lock(&engine.effects);
@@ -127,11 +131,30 @@ impl Running {
 
 fn worker(engine: &Arc<Engine>, number: usize, takes: Takes) -> std::thread::JoinHandle<()> {
     let engine = Arc::clone(engine);
-    std::thread::Builder::new()
-        .name(format!("wfhost-worker-{number}"))
-        .spawn(move || {
-            let work = |job| engine.guarded(|| engine.work(job));
-            engine.queue.work(number, takes, work);
-        })
-        .expect("the system can start a thread")
+    thread(number, move || work(&engine, number, takes)).expect("the system can start a thread")
+}
+
+/// Takes jobs until there are no more for this worker.
+fn work(engine: &Arc<Engine>, number: usize, takes: Takes) {
+    // Effectful attempts are polled here.
+    let _runtime = engine.runtime.enter();
+    let relieve = || {
+        let relief = Arc::clone(engine);
+        if thread(RELIEF, move || work(&relief, RELIEF, Takes::Rest)).is_err() {
+            engine.queue.not_relieved();
+        }
+    };
+    let work = |job| engine.guarded(|| engine.work(job));
+    engine.queue.work(number, takes, work, relieve);
+}
+
+fn thread(
+    number: usize,
+    work: impl FnOnce() + Send + 'static,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
+    let name = match number {
+        RELIEF => "wfhost-relief".into(),
+        number => format!("wfhost-worker-{number}"),
+    };
+    std::thread::Builder::new().name(name).spawn(work)
 }
