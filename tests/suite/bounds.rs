@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 
 use serde_json::{Value, json};
-use wfhost::{Bounds, Event, Host, Options, Outside, Status};
+use wfhost::{Bounds, Children, Event, Host, Options, Outside, Status};
 
 use crate::support::{deploy, history, json as payload, name, request};
 
@@ -110,4 +110,27 @@ async fn a_call_that_hangs_is_let_go_when_nobody_waits_for_it_any_more() {
     let wrote = |row: &Value| row["writes"].as_array().is_some_and(|it| !it.is_empty());
     assert!(!history(&host, "a").iter().any(wrote));
     assert!(host.state("sent").await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_that_never_come_back_hold_nobody_else_up() {
+    let host = Host::in_memory(Options::default()).unwrap();
+    deploy(&host, &["scripted"]).await;
+    let call = |activity| json!([{ "call": { "name": activity, "input": 1 } }]).to_string();
+    // More than there are workers.
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut spinning = Vec::new();
+    for number in 0..workers + 2 {
+        let id = format!("spins-{number}");
+        let begun = host.start(request("Script", &id, &call("Spins"))).await;
+        spinning.push(begun.unwrap());
+    }
+    let settled = host.run(request("Script", "echo", &call("Echo"))).await;
+    assert_eq!(settled.unwrap().status(), Status::Completed);
+    // They are stopped, or closing would wait for them.
+    for id in spinning {
+        let ended = host.terminate(&id, None, Children::Too, None).await;
+        ended.unwrap();
+    }
+    host.close().await.unwrap();
 }
