@@ -19,5 +19,6 @@ mod parked;
 mod replays;
 mod scale;
 mod semantics;
+mod serve;
 mod support;
 mod wasi;

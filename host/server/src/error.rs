@@ -178,6 +178,17 @@ pub enum Error {
         "the host failed; whether the last steps are on disk is unknown; run again with the same --id to go on from what is there"
     )]
     Unknown,
+    /// The network failed.
+    #[error("cannot listen")]
+    Listen(#[source] std::io::Error),
+    /// Others could reach a host that asks for no token.
+    #[error(
+        "{address} can be reached from other machines: give a token with WFHOST_TOKEN, or listen on 127.0.0.1"
+    )]
+    Exposed {
+        /// Where it was to listen.
+        address: std::net::SocketAddr,
+    },
     /// A package could not be built.
     #[error("{0}")]
     Build(String),
@@ -213,6 +224,7 @@ impl Error {
             | Self::NoSuchTurn { .. }
             | Self::WrongVersion { .. }
             | Self::InvalidKey { .. }
+            | Self::Exposed { .. }
             | Self::Build(_)
             | Self::File { .. } => true,
             Self::Open(_)
@@ -221,6 +233,7 @@ impl Error {
             | Self::ModuleUnusable { .. }
             | Self::Impossible { .. }
             | Self::State(_)
+            | Self::Listen(_)
             | Self::Unknown => false,
         }
     }

@@ -336,6 +336,16 @@ impl Host {
         self.engine().observe()
     }
 
+    /// Every record of one instance that is submitted from now on, once it is durable.
+    pub(crate) fn observe_one(&self, id: &wfhost_core::InstanceId) -> mpsc::Receiver<Observed> {
+        self.engine().observe_one(id)
+    }
+
+    /// The time now.
+    pub(crate) fn now(&self) -> wfhost_core::Timestamp {
+        self.engine().now()
+    }
+
     /// Up to where the log survives power loss.
     #[must_use]
     pub fn durable(&self) -> Position {

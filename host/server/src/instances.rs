@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wfhost_core::record::Record;
-use wfhost_core::{Instance, InstanceId, Timestamp};
+use wfhost_core::{Instance, InstanceId, Position, Timestamp};
 
 use crate::engine::Lost;
 use crate::error::Error;
@@ -132,10 +132,22 @@ impl Host {
     where
         E: From<Error> + From<wfhost_store::Error>,
     {
+        self.history_with_positions(id, |_, record| see(record))
+    }
+
+    /// The same, each record with its position.
+    pub(crate) fn history_with_positions<E>(
+        &self,
+        id: &InstanceId,
+        mut see: impl FnMut(Position, Record) -> Result<(), E>,
+    ) -> Result<(), E>
+    where
+        E: From<Error> + From<wfhost_store::Error>,
+    {
         let durable = self.store.durable();
         let found = self.store.for_each_record(id, 0, |position, record| {
             if position <= durable {
-                see(record)
+                see(position, record)
             } else {
                 Ok(())
             }

@@ -8,7 +8,8 @@ use wfhost_core::record::{
 };
 use wfhost_core::replay::PastTurn;
 use wfhost_core::{
-    Delivered, Failure, Input, Instance, Json, ModuleInfo, Name, Role, Task, TaskId, TaskState,
+    Delivered, Digest, Failure, Input, Instance, Json, ModuleInfo, Name, Role, Task, TaskId,
+    TaskState,
 };
 
 /// An instance: `id`, `run`, `workflow`, `module`, `status`, `reason` (when stalled), `input`,
@@ -81,6 +82,47 @@ pub fn module(info: &ModuleInfo, bound: impl Fn(Role, &Name) -> bool) -> Value {
         "deployed_at": info.deployed_at.to_string(),
         "workflows": definitions(Role::Workflow, &info.workflows),
         "activities": definitions(Role::Activity, &info.activities),
+    })
+}
+
+/// A module, as [`module`] shows it, with the bindings as they are.
+#[must_use]
+pub fn module_bound(info: &ModuleInfo, bindings: &[(Role, Name, Digest)]) -> Value {
+    module(info, |role, name| {
+        let mut bound = bindings.iter();
+        bound.any(|it| (it.0, &it.1, it.2) == (role, name, info.digest))
+    })
+}
+
+/// A binding that was moved: `role`, `name`, `from` (null for a new name), `to`.
+#[must_use]
+pub fn moved(moved: &wfhost_store::Moved) -> Value {
+    json!({
+        "role": moved.role.as_str(),
+        "name": moved.name.as_str(),
+        "from": moved.from.map(|it| it.to_string()),
+        "to": moved.to.to_string(),
+    })
+}
+
+/// A row of a list of instances: `id`, `run`, `generation`, `workflow`, `module`, `status`,
+/// `reason` (when stalled), `parent`, `tags`, `created_at`, `updated_at`, `turns`.
+#[must_use]
+pub fn summary(row: &wfhost_store::Summary) -> Value {
+    let reason = row.reason.as_ref();
+    json!({
+        "id": row.id.as_str(),
+        "run": row.run.to_string(),
+        "generation": row.generation,
+        "workflow": row.workflow.as_str(),
+        "module": row.module.to_string(),
+        "status": row.status.as_str(),
+        "reason": reason.map(|it| json!({ "kind": it.word, "message": it.text })),
+        "parent": row.parent.as_ref().map(|it| it.as_str()),
+        "tags": tags(&row.tags),
+        "created_at": row.created_at.to_string(),
+        "updated_at": row.updated_at.to_string(),
+        "turns": row.turns,
     })
 }
 

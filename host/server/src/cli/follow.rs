@@ -120,7 +120,7 @@ impl<'a> Show<'a> {
     }
 
     fn observed(&mut self, observed: &Observed) -> Result<(), Failure> {
-        let Observed { id, record } = observed;
+        let Observed { id, record, .. } = observed;
         if !self.narrators.contains_key(id) && !self.is_new_of_ours(id, record) {
             return Ok(());
         }

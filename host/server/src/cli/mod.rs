@@ -15,6 +15,7 @@ mod purge;
 mod query;
 mod rerun;
 mod run;
+mod serve;
 mod start;
 mod state;
 pub(crate) mod text;
@@ -96,6 +97,7 @@ enum Command {
     Why(why::Why),
     History(look::History),
     Replay(look::Replay),
+    Serve(serve::Serve),
     #[command(subcommand)]
     State(state::State),
     Modules(look::Modules),
@@ -124,6 +126,7 @@ impl Command {
             Self::Why(why) => why.run().await,
             Self::History(history) => history.run().await,
             Self::Replay(replay) => replay.run().await,
+            Self::Serve(serve) => serve.run().await,
             Self::State(state) => state.run().await,
             Self::Modules(modules) => modules.run().await,
             Self::New(new) => new.run(),

@@ -65,6 +65,8 @@ use warm::WarmSet;
 pub struct Observed {
     /// Whose history it is in.
     pub id: InstanceId,
+    /// That of the submission which it was part of.
+    pub position: Position,
     /// What happened.
     pub record: Arc<Record>,
 }
@@ -144,7 +146,42 @@ pub(crate) struct Engine {
 /// Modules that are compiled, or being compiled, in one sandbox.
 pub(crate) type Modules = Arc<Mutex<HashMap<Digest, Arc<Mutex<Option<Module>>>>>>;
 
-type Observers = Arc<RwLock<Vec<mpsc::UnboundedSender<Observed>>>>;
+type Observers = Arc<RwLock<Vec<Observer>>>;
+
+/// Somebody who watches.
+enum Observer {
+    /// All instances.
+    All(mpsc::UnboundedSender<Observed>),
+    /// One of them. Who falls behind so far is told no more.
+    One(InstanceId, mpsc::Sender<Observed>),
+}
+
+/// So many records a watcher of one instance may be behind.
+const BEHIND_MAX: usize = 10_000;
+
+impl Observer {
+    fn wants(&self, id: &InstanceId) -> bool {
+        match self {
+            Self::All(_) => true,
+            Self::One(its, _) => its == id,
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::All(told) => told.is_closed(),
+            Self::One(_, told) => told.is_closed(),
+        }
+    }
+
+    /// Whether it is still to be told.
+    fn tell(&self, observed: Observed) -> bool {
+        match self {
+            Self::All(told) => told.send(observed).is_ok(),
+            Self::One(_, told) => told.try_send(observed).is_ok(),
+        }
+    }
+}
 
 /// What an activity does in a test, instead of its code: the name, the input and the attempt's
 /// number go in; `None` leaves it to the code.
@@ -263,13 +300,24 @@ impl Engine {
     /// Records as they become durable, of every instance that moves from now on.
     pub(crate) fn observe(&self) -> mpsc::UnboundedReceiver<Observed> {
         let (send, receive) = mpsc::unbounded_channel();
+        self.add_observer(Observer::All(send));
+        receive
+    }
+
+    /// The same of one instance. It ends if nobody takes them while many come.
+    pub(crate) fn observe_one(&self, id: &InstanceId) -> mpsc::Receiver<Observed> {
+        let (send, receive) = mpsc::channel(BEHIND_MAX);
+        self.add_observer(Observer::One(id.clone(), send));
+        receive
+    }
+
+    fn add_observer(&self, observer: Observer) {
         let mut observers = self
             .observers
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         observers.retain(|observer| !observer.is_closed());
-        observers.push(send);
-        receive
+        observers.push(observer);
     }
 
     /// Submits one record that comes from outside.
@@ -675,32 +723,28 @@ impl Engine {
 
 /// Registers what was submitted to be shown once it is durable. Called in the order of positions.
 fn tell(gate: &Gate, observers: &Observers, id: &InstanceId, submitted: &Submitted) {
-    if observers
-        .read()
-        .unwrap_or_else(PoisonError::into_inner)
-        .is_empty()
-    {
+    let watched = observers.read().unwrap_or_else(PoisonError::into_inner);
+    if !watched.iter().any(|observer| observer.wants(id)) {
         return;
     }
-    let (id, records) = (id.clone(), submitted.records.clone());
+    drop(watched);
+    let (id, records, position) = (id.clone(), submitted.records.clone(), submitted.position);
     let observers = Arc::clone(observers);
-    gate.when_durable(submitted.position, move |result| {
+    gate.when_durable(position, move |result| {
         if result.is_err() {
             return;
         }
-        for observer in observers
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-        {
-            for record in &records {
-                // Nobody may watch any more.
-                let _ = observer.send(Observed {
+        let mut observers = observers.write().unwrap_or_else(PoisonError::into_inner);
+        observers.retain(|observer| {
+            let mut told = records.iter().map(|record| {
+                observer.tell(Observed {
                     id: id.clone(),
+                    position,
                     record: Arc::clone(record),
-                });
-            }
-        }
+                })
+            });
+            !observer.wants(&id) || told.all(|told| told)
+        });
     });
 }
 

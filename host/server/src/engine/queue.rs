@@ -139,13 +139,7 @@ impl<T> Queue<T> {
     /// Hands this thread the jobs that it takes, one after the other, until the queue is closed, or
     /// as long as `takes` says. `number` is its own among the workers. `relieve` starts one worker
     /// more, a thread that takes the [`Takes::Rest`].
-    pub(crate) fn work(
-        &self,
-        number: usize,
-        takes: Takes,
-        work: impl Fn(T),
-        relieve: impl Fn(),
-    ) {
+    pub(crate) fn work(&self, number: usize, takes: Takes, work: impl Fn(T), relieve: impl Fn()) {
         WORKER.set(Some(Worker {
             queue: self.place(),
             number,
@@ -514,7 +508,9 @@ mod tests {
                     queue.push(3, true).unwrap();
                 }
             };
-            queue.work(1, Takes::Rest, work, || unreachable!("it is no spare worker"));
+            queue.work(1, Takes::Rest, work, || {
+                unreachable!("it is no spare worker")
+            });
             queue.close();
         };
         queue.work(0, Takes::Short, |_| unreachable!("all are long"), relieve);

@@ -1,0 +1,156 @@
+//! The running host over HTTP: its own API under `/api/v1`, and Dapr's workflow and state API.
+//!
+//! Handlers only translate: what is done is in [`Host`], and so what is answered is durable.
+
+mod api;
+mod dapr;
+mod guard;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+pub use guard::Token;
+
+use crate::error::Error;
+use crate::host::Host;
+
+/// How a host is served.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// What callers have to show; nobody has to if it is absent. Only a host that listens on
+    /// loopback may be served without.
+    pub token: Option<Token>,
+    /// By which name Dapr's clients call the state store; under any other they find none.
+    pub state_store: String,
+    /// The largest body of a request, in bytes.
+    pub body_bytes_max: usize,
+    /// How long requests under way may take to come to their end once the host stops.
+    pub stop_time_max: Duration,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self {
+            token: None,
+            state_store: "statestore".into(),
+            // The largest payload and module, and what stands around them.
+            body_bytes_max: 72 * 1024 * 1024,
+            stop_time_max: Duration::from_secs(10),
+        }
+    }
+}
+
+impl ServeOptions {
+    /// Whether a host may be served so at this address: one that others can reach asks for a token.
+    ///
+    /// # Errors
+    /// If it may not.
+    pub fn check(&self, address: SocketAddr) -> Result<(), Error> {
+        if self.token.is_none() && !address.ip().is_loopback() {
+            return Err(Error::Exposed { address });
+        }
+        Ok(())
+    }
+}
+
+/// What handlers share.
+#[derive(Clone)]
+struct Served {
+    host: Arc<Host>,
+    options: Arc<ServeOptions>,
+    /// True once the host stops: who waits for something is told that it has not come.
+    stopping: watch::Receiver<bool>,
+    /// Asks the host to stop.
+    stop: Arc<watch::Sender<bool>>,
+}
+
+impl Served {
+    /// Resolves once the host stops.
+    async fn stops(&self) {
+        let mut stopping = self.stopping.clone();
+        // The sender lives as long as `self`.
+        let _ = stopping.wait_for(|stops| *stops).await;
+    }
+}
+
+/// Serves a host until `stop` resolves or a client asks it to stop, and closes it: no request is
+/// taken any more, those under way come to their end, unless that takes too long, turns come to
+/// theirs, and all that was submitted is made durable. Instances of the data file are driven from
+/// the start.
+///
+/// # Errors
+/// If the listener failed, it can be reached from outside of this machine and there is no token, or
+/// the data file failed.
+pub async fn serve(
+    host: Host,
+    listener: TcpListener,
+    options: ServeOptions,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), Error> {
+    let address = listener.local_addr().map_err(Error::Listen)?;
+    options.check(address)?;
+    host.drive_all().await?;
+    let (tell, stopping) = watch::channel(false);
+    let stop_time_max = options.stop_time_max;
+    let served = Served {
+        host: Arc::new(host),
+        options: Arc::new(options),
+        stopping: stopping.clone(),
+        stop: Arc::new(tell),
+    };
+    let router = router(served.clone());
+    let gentle = served.clone();
+    let server =
+        axum::serve(listener, router).with_graceful_shutdown(async move { gentle.stops().await });
+    let mut server = tokio::spawn(server.into_future());
+    let ended = tokio::select! {
+        ended = &mut server => Some(ended),
+        () = stop => None,
+        () = served.stops() => None,
+    };
+    let _ = served.stop.send(true);
+    let ended = match ended {
+        Some(ended) => Some(ended),
+        None => tokio::time::timeout(stop_time_max, &mut server).await.ok(),
+    };
+    if ended.is_none() {
+        server.abort();
+    }
+    let listened = match ended {
+        Some(Ok(Err(error))) => Err(Error::Listen(error)),
+        _ => Ok(()),
+    };
+    close(served.host).await?;
+    listened
+}
+
+/// Closes a host that requests may still hold for a moment.
+async fn close(mut host: Arc<Host>) -> Result<(), Error> {
+    loop {
+        match Arc::try_unwrap(host) {
+            Ok(host) => return host.close().await,
+            // What was aborted is dropped by the runtime, at its next wait at the latest.
+            Err(held) => host = held,
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn router(served: Served) -> Router {
+    Router::new()
+        .merge(dapr::routes())
+        .nest("/api/v1", api::routes())
+        .fallback(api::no_such_route)
+        .layer(DefaultBodyLimit::max(served.options.body_bytes_max))
+        .layer(axum::middleware::from_fn_with_state(
+            served.clone(),
+            guard::guard,
+        ))
+        .with_state(served)
+}

@@ -1,0 +1,99 @@
+//! `wfhost serve`: the real binary, called over real connections.
+
+mod api;
+mod client;
+mod crashes;
+mod dapr;
+
+use serde_json::{Value, json};
+
+use crate::support::Shell;
+use client::Server;
+
+/// An order that is in stock.
+fn order() -> Value {
+    json!({ "Name": "Cars", "TotalCost": 15_000, "Quantity": 1 })
+}
+
+#[test]
+fn what_cannot_be_served_is_refused_and_leaves_no_file() {
+    let shell = Shell::new();
+    let exposed = shell.run(&["serve", "--listen", "0.0.0.0:0"]);
+    assert_eq!(exposed.code, Some(2), "{exposed:?}");
+    assert!(exposed.err.contains("WFHOST_TOKEN"), "{}", exposed.err);
+    let missing = shell.run(&["serve", "missing.wasm", "--listen", "127.0.0.1:0"]);
+    assert_eq!(missing.code, Some(2), "{missing:?}");
+    assert!(shell.files().is_empty(), "{:?}", shell.files());
+}
+
+#[test]
+fn one_host_serves_a_file_and_stops_when_it_is_told() {
+    let server = Server::start(&[]);
+    let second = server.shell.run(&["serve", "--listen", "127.0.0.1:0"]);
+    assert_eq!(second.code, Some(4), "{second:?}");
+    assert!(second.err.contains("in use"), "{}", second.err);
+    // A request that waits does not keep it.
+    let waiting = server.client();
+    let start = json!({ "workflow": "Script", "id": "waits", "input": [{ "event": "never" }] });
+    assert_eq!(server.post("/api/v1/instances", &start).status, 201);
+    let waits = std::thread::spawn(move || waiting.get("/api/v1/instances/waits?wait=100"));
+    let (code, said) = server.stop();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("everything is on disk"), "{said}");
+    // It was told so, or came too late.
+    if let Ok(answer) = waits.join() {
+        assert_eq!(answer.status, 503, "{answer:?}");
+    }
+}
+
+#[test]
+fn with_a_token_nobody_is_served_who_does_not_show_it() {
+    let server = Server::start(&["--token", "secret"]);
+    let list = "/api/v1/instances";
+    assert_eq!(server.get("/api/v1/health").status, 200);
+    let refused = server.get(list);
+    assert_eq!(refused.status, 401, "{refused:?}");
+    assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
+    for (header, status) in [
+        ("authorization: Bearer secret", 200),
+        ("dapr-api-token: secret", 200),
+        ("authorization: Bearer other", 401),
+    ] {
+        let answer = server.client().call("GET", list, &[header], "");
+        assert_eq!(answer.status, status, "{header}");
+    }
+}
+
+#[test]
+fn a_web_page_of_another_site_is_not_served() {
+    let server = Server::start(&[]);
+    for (header, status) in [
+        ("origin: https://evil.example", 403),
+        ("origin: http://localhost:8080", 200),
+    ] {
+        let answer = server
+            .client()
+            .call("GET", "/api/v1/instances", &[header], "");
+        assert_eq!(answer.status, status, "{header}");
+    }
+}
+
+#[test]
+fn what_was_left_unfinished_goes_on_when_it_is_served_again() {
+    let server = Server::start(&[]);
+    let start = json!({ "workflow": "Script", "id": "a", "input": [
+        { "sleep": 1 },
+        { "event": "go" },
+        { "call": { "name": "Echo", "input": "done" } },
+    ] });
+    assert_eq!(server.post("/api/v1/instances", &start).status, 201);
+    let server = server.again();
+    assert_eq!(
+        server
+            .post("/api/v1/instances/a/events/go", &json!(7))
+            .status,
+        202
+    );
+    let shown = server.get("/api/v1/instances/a?wait=60").json();
+    assert_eq!(shown["output"], json!(["slept", 7, "done"]), "{shown}");
+}

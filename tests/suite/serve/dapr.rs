@@ -1,0 +1,329 @@
+//! Dapr's workflow and state API: each route, and each error with its code.
+
+use serde_json::{Value, json};
+
+use super::client::Server;
+use super::order;
+
+#[track_caller]
+fn error(server: &Server, method: &str, path: &str, body: &str) -> (u16, String) {
+    let answer = server.client().call(method, path, &[], body);
+    let error = answer.json();
+    assert!(
+        error["message"].as_str().is_some_and(|it| !it.is_empty()),
+        "{answer:?}"
+    );
+    (
+        answer.status,
+        error["errorCode"].as_str().unwrap().to_owned(),
+    )
+}
+
+/// A workflow that waits for an event.
+fn waiting() -> Value {
+    json!([{ "status": "waits" }, { "event": "Go" }])
+}
+
+#[test]
+fn a_workflow_is_started_shown_paused_resumed_told_and_purged() {
+    for version in ["v1.0", "v1.0-beta1", "v1.0-alpha1"] {
+        let server = Server::start(&[]);
+        let path = |rest: &str| format!("/{version}/workflows/dapr/{rest}");
+        let started = server.post(&path("Script/start?instanceID=a"), &waiting());
+        assert_eq!(
+            (started.status, started.json()),
+            (202, json!({ "instanceID": "a" }))
+        );
+        for (call, status) in [("pause", "SUSPENDED"), ("resume", "RUNNING")] {
+            let done = server.post(&path(&format!("a/{call}")), &json!(null));
+            assert_eq!((done.status, done.json()), (202, json!({})));
+            let shown = server.get(&path("a"));
+            assert_eq!(
+                (shown.status, &shown.json()["runtimeStatus"]),
+                (200, &json!(status))
+            );
+        }
+        // Names of events are compared without regard to case.
+        let raised = server.post(&path("a/raiseEvent/go"), &json!({ "x": 1 }));
+        assert_eq!((raised.status, raised.json()), (202, json!({})));
+        server.get("/api/v1/instances/a?wait=60");
+        let shown = server.get(&path("a")).json();
+        assert_eq!(shown["runtimeStatus"], "COMPLETED");
+        assert_eq!(shown["workflowName"], "Script");
+        assert!(
+            shown["createdAt"].as_str().unwrap().ends_with('Z'),
+            "{shown}"
+        );
+        let properties = &shown["properties"];
+        assert_eq!(properties["dapr.workflow.custom_status"], "\"waits\"");
+        assert_eq!(properties["dapr.workflow.output"], "[\"shown\",{\"x\":1}]");
+        assert_eq!(properties["dapr.workflow.input"], waiting().to_string());
+        assert_eq!(properties.get("dapr.workflow.failure.error_type"), None);
+        assert_eq!(server.post(&path("a/terminate"), &json!(null)).status, 202);
+        assert_eq!(server.post(&path("a/purge"), &json!(null)).status, 202);
+        let gone = error(&server, "GET", &path("a"), "");
+        assert_eq!(gone, (404, "ERR_INSTANCE_ID_NOT_FOUND".into()));
+    }
+}
+
+#[test]
+fn the_quickstart_runs_over_daprs_api() {
+    let server = Server::start(&[]);
+    let stock = json!([{ "key": "Cars", "value":
+        { "name": "Cars", "totalCost": 15_000, "quantity": 10 } }]);
+    assert_eq!(server.post("/v1.0/state/statestore", &stock).status, 204);
+    let start = "/v1.0/workflows/dapr/OrderProcessingWorkflow/start";
+    let started = server.post(start, &order()).json();
+    let id = started["instanceID"].as_str().unwrap();
+    assert_eq!(id.len(), 36, "a UUID");
+    server.get(&format!("/api/v1/instances/{id}?wait=60"));
+    let shown = server.get(&format!("/v1.0/workflows/dapr/{id}")).json();
+    assert_eq!(
+        shown["properties"]["dapr.workflow.output"],
+        "{\"Processed\":true}"
+    );
+    let left = server.get("/v1.0/state/statestore/Cars");
+    assert_eq!(left.json()["quantity"], 9);
+    let failing = json!([{ "call": { "name": "Fails", "input": { "kind": "odd" } } }]);
+    let id = server.post("/v1.0/workflows/dapr/Script/start?instanceID=f", &failing);
+    assert_eq!(id.status, 202);
+    server.get("/api/v1/instances/f?wait=60");
+    let shown = server.get("/v1.0/workflows/dapr/f").json();
+    assert_eq!(shown["runtimeStatus"], "FAILED");
+    assert_eq!(
+        shown["properties"]["dapr.workflow.failure.error_type"],
+        "odd"
+    );
+    let message = &shown["properties"]["dapr.workflow.failure.error_message"];
+    assert!(
+        message.as_str().unwrap().contains("as it was told"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn the_calls_of_dapr_1_10_work_with_the_id_in_the_path() {
+    let server = Server::start(&[]);
+    let path = |rest: &str| format!("/v1.0-alpha1/workflows/dapr/{rest}");
+    let started = server.post(&path("Script/old/start"), &waiting());
+    assert_eq!(
+        (started.status, started.json()),
+        (202, json!({ "instanceID": "old" }))
+    );
+    assert_eq!(
+        server.get(&path("Script/old")).json()["runtimeStatus"],
+        "RUNNING"
+    );
+    assert_eq!(
+        server.post(&path("old/terminate"), &json!(null)).status,
+        202
+    );
+    assert_eq!(
+        server.get(&path("old")).json()["runtimeStatus"],
+        "TERMINATED"
+    );
+}
+
+#[test]
+fn a_workflow_call_that_is_refused_has_daprs_code() {
+    let server = Server::start(&[]);
+    let w = "/v1.0/workflows/dapr";
+    let started = server.post(&format!("{w}/Script/start?instanceID=a"), &waiting());
+    assert_eq!(started.status, 202);
+    let long = "x".repeat(65);
+    for (path, body, status, code) in [
+        (
+            format!("/Script/start?instanceID={long}"),
+            "[]",
+            400,
+            "ERR_INSTANCE_ID_TOO_LONG",
+        ),
+        (
+            "/Script/start?instanceID=a%20b".into(),
+            "[]",
+            400,
+            "ERR_INSTANCE_ID_INVALID",
+        ),
+        ("//start".into(), "[]", 400, "ERR_WORKFLOW_NAME_MISSING"),
+        (
+            "/Script/start?instanceID=a".into(),
+            "[]",
+            500,
+            "ERR_START_WORKFLOW",
+        ),
+        ("/Nobody/start".into(), "[]", 500, "ERR_START_WORKFLOW"),
+        ("/Script/start".into(), "{", 400, "ERR_MALFORMED_REQUEST"),
+        (
+            "/a/raiseEvent/".into(),
+            "1",
+            400,
+            "ERR_WORKFLOW_EVENT_NAME_MISSING",
+        ),
+        (
+            "/nobody/raiseEvent/go".into(),
+            "1",
+            500,
+            "ERR_RAISE_EVENT_WORKFLOW",
+        ),
+        ("/nobody/pause".into(), "", 500, "ERR_PAUSE_WORKFLOW"),
+        ("/nobody/resume".into(), "", 500, "ERR_RESUME_WORKFLOW"),
+        (
+            "/nobody/terminate".into(),
+            "",
+            404,
+            "ERR_INSTANCE_ID_NOT_FOUND",
+        ),
+        ("/nobody/purge".into(), "", 404, "ERR_INSTANCE_ID_NOT_FOUND"),
+        ("/a/purge".into(), "", 500, "ERR_PURGE_WORKFLOW"),
+        ("/a/dance".into(), "", 404, "ERR_NOT_FOUND"),
+    ] {
+        let told = error(&server, "POST", &format!("{w}{path}"), body);
+        assert_eq!(told, (status, code.to_owned()), "{path}");
+    }
+    let missing = error(&server, "GET", &format!("{w}/nobody"), "");
+    assert_eq!(missing, (404, "ERR_INSTANCE_ID_NOT_FOUND".into()));
+    let odd = error(&server, "PUT", &format!("{w}/a/pause"), "");
+    assert_eq!(odd, (405, "ERR_METHOD_NOT_ALLOWED".into()));
+}
+
+#[test]
+fn state_is_written_read_and_removed_under_its_etag() {
+    let server = Server::start(&["--state-store", "shop"]);
+    let s = "/v1.0/state/shop";
+    let call = |method, path: &str, headers: &[&str], body: Value| {
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        server
+            .client()
+            .call(method, &format!("{s}{path}"), headers, &body)
+    };
+    let item = |key, value, etag: Option<&str>, concurrency: Option<&str>| json!([{ "key": key, "value": value, "etag": etag, "options": { "concurrency": concurrency } }]);
+    let etag = || {
+        call("GET", "/a", &[], Value::Null)
+            .header("etag")
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(call("POST", "", &[], item("a", 1, None, None)).status, 204);
+    let first = etag();
+    assert_eq!(
+        call(
+            "PUT",
+            "",
+            &[],
+            item("a", 2, Some(&first), Some("first-write"))
+        )
+        .status,
+        204
+    );
+    let stale = call(
+        "POST",
+        "",
+        &[],
+        item("a", 3, Some(&first), Some("first-write")),
+    );
+    assert_eq!(
+        (stale.status, &stale.json()["errorCode"]),
+        (409, &json!("ERR_STATE_SAVE"))
+    );
+    assert_eq!(
+        call(
+            "POST",
+            "",
+            &[],
+            item("a", 3, Some(&first), Some("last-write"))
+        )
+        .status,
+        204
+    );
+    assert_eq!(
+        call("POST", "", &[], item("a", 4, None, Some("first-write"))).status,
+        409
+    );
+    assert_eq!(call("GET", "/a", &[], Value::Null).body, "3");
+    assert_eq!(call("GET", "/b", &[], Value::Null).status, 204);
+
+    let stale = format!("if-match: {first}");
+    assert_eq!(call("DELETE", "/a", &[&stale], Value::Null).status, 409);
+    let now = format!("if-match: {}", etag());
+    assert_eq!(call("DELETE", "/a", &[&now], Value::Null).status, 204);
+    assert_eq!(call("GET", "/a", &[], Value::Null).status, 204);
+
+    let both = json!({ "operations": [
+        { "operation": "upsert", "request": { "key": "x", "value": { "y": 1 } } },
+        { "operation": "upsert", "request": { "key": "z", "value": 1, "etag": "999999" } },
+    ] });
+    assert_eq!(call("POST", "/transaction", &[], both).status, 409);
+    assert_eq!(
+        call("GET", "/x", &[], Value::Null).status,
+        204,
+        "all or none"
+    );
+    let both = json!({ "operations": [
+        { "operation": "upsert", "request": { "key": "x", "value": { "y": 1 } } },
+        { "operation": "delete", "request": { "key": "z" } },
+    ] });
+    assert_eq!(call("POST", "/transaction", &[], both).status, 204);
+    let bulk = call("POST", "/bulk", &[], json!({ "keys": ["x", "z"] })).json();
+    assert_eq!(
+        (&bulk[0]["data"], &bulk[1]),
+        (&json!({ "y": 1 }), &json!({ "key": "z" }))
+    );
+}
+
+#[test]
+fn a_state_call_that_is_refused_has_daprs_code() {
+    let server = Server::start(&[]);
+    for (method, path, body, status, code) in [
+        ("GET", "other/a", "", 400, "ERR_STATE_STORE_NOT_FOUND"),
+        ("POST", "statestore", "{", 400, "ERR_MALFORMED_REQUEST"),
+        (
+            "POST",
+            "statestore",
+            "[{\"value\":1}]",
+            400,
+            "ERR_MALFORMED_REQUEST",
+        ),
+        (
+            "POST",
+            "statestore",
+            "[{\"key\":\"\",\"value\":1}]",
+            400,
+            "ERR_STATE_SAVE",
+        ),
+        (
+            "POST",
+            "statestore",
+            "[{\"key\":\"a\",\"etag\":\"x\"}]",
+            400,
+            "ERR_STATE_SAVE",
+        ),
+        (
+            "POST",
+            "statestore/transaction",
+            "{\"operations\":[{\"operation\":\"add\",\"request\":{\"key\":\"a\"}}]}",
+            400,
+            "ERR_NOT_SUPPORTED_STATE_OPERATION",
+        ),
+    ] {
+        let told = error(&server, method, &format!("/v1.0/state/{path}"), body);
+        assert_eq!(told, (status, code.to_owned()), "{path} {body}");
+    }
+}
+
+#[test]
+fn a_client_of_dapr_finds_the_host_well_and_can_stop_it() {
+    let server = Server::start(&[]);
+    assert_eq!(server.get("/v1.0/healthz").status, 204);
+    assert_eq!(server.get("/v1.0/healthz/outbound").status, 204);
+    let metadata = server.get("/v1.0/metadata").json();
+    let components = metadata["components"].as_array().unwrap().iter();
+    let names: Vec<_> = components.map(|it| it["name"].clone()).collect();
+    assert_eq!(names, ["statestore", "dapr"]);
+    assert_eq!(server.post("/v1.0/shutdown", &json!(null)).status, 204);
+    let (code, said) = server.ended();
+    assert_eq!(code, Some(0), "{said}");
+}
