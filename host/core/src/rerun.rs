@@ -63,7 +63,8 @@ pub fn copy(mut record: Record) -> Option<Record> {
         accepted.key = None;
     }
     let keeps = match &record {
-        Record::Turn(_) | Record::Attempt(_) => true,
+        // What it moved to runs the rerun as well.
+        Record::Turn(_) | Record::Attempt(_) | Record::Moved(_) => true,
         Record::Accepted(accepted) => match accepted.what {
             Happening::Suspended { .. } | Happening::Resumed => false,
             Happening::TimerFired { .. }
@@ -73,13 +74,15 @@ pub fn copy(mut record: Record) -> Option<Record> {
             | Happening::CancelRequested { .. }
             | Happening::UpdateRequested { .. } => true,
         },
-        // A rerun of a rerun: it is a copy already.
+        // A rerun of a rerun: it is a copy already. It has no run of its own before.
+        Record::Copied(copied) if matches!(**copied, Record::Reset(_)) => false,
         Record::Copied(_) => return Some(record),
         Record::Started(_)
         | Record::AttemptStarted(_)
         | Record::AttemptStopped(_)
         | Record::Stalled(_)
         | Record::Unstalled(_)
+        | Record::Reset(_)
         | Record::Ended(_)
         | Record::StateWritten(_) => false,
     };
