@@ -13,6 +13,7 @@ mod guests;
 mod http;
 mod keeping;
 mod kill;
+mod moving;
 mod new;
 mod order;
 mod parked;

@@ -2,7 +2,7 @@
 //! there.
 
 use crate::record::{Happening, Record, Rerun, Started};
-use crate::{InstanceId, RunId, Timestamp};
+use crate::{Digest, InstanceId, RunId, Timestamp};
 
 /// What a rerun is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,18 @@ pub fn start(original: &Started, turns: u64, fresh: Fresh) -> Started {
         carried,
         reruns,
         ..original.clone()
+    }
+}
+
+/// Has a rerun run on one module from its start on. Turns that its original was moved after may
+/// still differ in payloads and options.
+pub fn stay_on(copies: &mut [Record], module: Digest) {
+    for record in copies {
+        if let Record::Copied(copied) = record
+            && let Record::Moved(moved) = &mut **copied
+        {
+            (moved.from, moved.to) = (module, module);
+        }
     }
 }
 
