@@ -18,6 +18,7 @@ mod new;
 mod order;
 mod parked;
 mod replays;
+mod resetting;
 mod scale;
 mod semantics;
 mod support;
