@@ -3,8 +3,8 @@
 //! ```text
 //! byte   0     format version of the record's kind, 1
 //!        1     kind: 1 started, 2 accepted, 3 turn, 4 attempt, 5 attempt-started, 6 stalled,
-//!              7 ended, 8 state-written, 9 attempt-stopped, 10 unstalled, 14 copied;
-//!              reserved: 11 moved, 12 patched, 13 capabilities
+//!              7 ended, 8 state-written, 9 attempt-stopped, 10 unstalled, 11 moved, 14 copied,
+//!              15 reset; reserved: 12 patched, 13 capabilities
 //!        2-9   owner: the number of the instance, 0 for none, little-endian
 //!       10-13  length of the body in bytes, little-endian
 //!       14-29  chain: the first 16 bytes of the SHA-256 of the whole record before it in its
@@ -86,6 +86,8 @@ pub fn encode(owner: u64, chain: Chain, record: &Record) -> Vec<u8> {
         Record::StateWritten(body) => frame(8, owner, chain, body),
         Record::AttemptStopped(body) => frame(9, owner, chain, body),
         Record::Unstalled(body) => frame(10, owner, chain, body),
+        Record::Moved(body) => frame(11, owner, chain, body),
+        Record::Reset(body) => frame(15, owner, chain, body),
         Record::Copied(body) => frame(14, owner, chain, body),
     }
 }
@@ -139,7 +141,9 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
         8 => Record::StateWritten(read(body)?),
         9 => Record::AttemptStopped(read(body)?),
         10 => Record::Unstalled(read(body)?),
+        11 => Record::Moved(read(body)?),
         14 => Record::Copied(read(body)?),
+        15 => Record::Reset(read(body)?),
         _ => return Err(DecodeError::Unknown { version, kind }),
     };
     Ok(Decoded {

@@ -6,7 +6,8 @@
 
 use crate::record::{
     Accepted, Asked, Attempt, AttemptStarted, AttemptStopped, Ended, EndedHow, Event, Happening,
-    LogLine, Parent, Record, StallReason, Stalled, Started, StateWrite, Step, Turn, Unstalled,
+    LogLine, Moved, Parent, Record, StallReason, Stalled, Started, StateWrite, Step, Turn,
+    Unstalled,
 };
 use crate::{
     Digest, DurationMs, Failure, Instance, Json, Name, Position, RunId, TaskId, TaskState,
@@ -331,8 +332,7 @@ pub fn end_task(
     now: Timestamp,
 ) -> Result<Record, Refused> {
     alive(instance)?;
-    let started = instance.started();
-    let current = (started.run, started.generation) == (of.run, of.generation);
+    let current = instance.has_task_of(of.run, of.generation, of.task);
     match instance.tasks().get(&of.task).map(|task| &task.state) {
         Some(TaskState::Child { .. } | TaskState::Raise { .. }) if current => Ok(accepted(
             now,
@@ -454,8 +454,8 @@ pub enum ParentStands {
 /// Where the instance that a child names as its parent stands.
 #[must_use]
 pub fn parent_stands(parent: &Instance, of: &Parent) -> ParentStands {
-    let started = parent.started();
-    if started.run != of.run {
+    let is_former = || parent.former_runs().any(|run| run == of.run);
+    if parent.started().run != of.run && !is_former() {
         // Another start has the id; what became of the one before was seen to then.
         return ParentStands::Waits;
     }
@@ -465,7 +465,7 @@ pub fn parent_stands(parent: &Instance, of: &Parent) -> ParentStands {
             None => ParentStands::Ended,
         };
     }
-    let current = started.generation == of.generation;
+    let current = parent.has_task_of(of.run, of.generation, of.task);
     let task = parent.tasks().get(&of.task).filter(|_| current);
     match task.map(|task| &task.state) {
         Some(TaskState::Child { attempt, .. }) if *attempt == of.attempt => ParentStands::Waits,
@@ -534,6 +534,48 @@ pub fn unstall(instance: &Instance, task: TaskId, now: Timestamp) -> Result<Reco
         return Err(Refused::Stale);
     }
     Ok(Record::Unstalled(Unstalled { at: now, task }))
+}
+
+/// Where an instance is moved to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// The module.
+    pub to: Digest,
+    /// The version of the contract that it is linked against.
+    pub contract: String,
+    /// The number of the set of WebAssembly features that its code may use.
+    pub features: u32,
+    /// Whether payloads or options of its past may differ.
+    pub input_changes_allowed: bool,
+    /// How many turns of its generation were compared.
+    pub turns: u64,
+}
+
+/// The move of an instance to another module, whose guest has taken its turns again and stands
+/// where `fence` says, but for the module.
+///
+/// # Errors
+/// If the instance has ended; [`Refused::Stale`] if it has gone on or was moved since, or runs on
+/// that module already.
+pub fn move_to(
+    instance: &Instance,
+    fence: TurnFence,
+    to: Move,
+    now: Timestamp,
+) -> Result<Record, Refused> {
+    alive(instance)?;
+    if TurnFence::of(instance) != fence || fence.module == to.to {
+        return Err(Refused::Stale);
+    }
+    Ok(Record::Moved(Moved {
+        at: now,
+        from: fence.module,
+        to: to.to,
+        contract: to.contract,
+        features: to.features,
+        input_changes_allowed: to.input_changes_allowed,
+        turns: to.turns,
+    }))
 }
 
 /// An effectful attempt that was stopped because the host is closed.

@@ -33,6 +33,10 @@ pub mod kind {
     pub const INTERRUPTED: &str = "interrupted";
     /// The input does not fit the type that the code expects.
     pub const INVALID_INPUT: &str = "invalid-input";
+    /// An event does not fit the type that the code expects.
+    pub const INVALID_PAYLOAD: &str = "invalid-payload";
+    /// A value of the state store does not fit the type that the code expects.
+    pub const INVALID_STATE: &str = "invalid-state";
     /// An event or a child named an instance that there is not.
     pub const NO_SUCH_INSTANCE: &str = "no-such-instance";
     /// An event was raised to an instance that has ended.

@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::codec::Chain;
 use crate::record::{
     Accepted, ActivityOptions, Asked, Attempt, AttemptStarted, Carried, ChildOptions, Command,
-    Ended, EndedHow, Event, Happening, Record, Request, StallReason, Started, Step, Suspension,
-    Turn,
+    Ended, EndedHow, Event, Happening, Moved, Record, Request, Reset, StallReason, Started, Step,
+    Suspension, Turn,
 };
-use crate::{EventName, Failure, Json, Name, TaskId, Timestamp};
+use crate::{EventName, Failure, Json, Name, RunId, TaskId, Timestamp};
 
 /// Where an instance stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -235,6 +235,11 @@ pub struct Instance {
     keys: VecDeque<(String, Asked)>,
     /// Which records of the history began the generation before this one, and this one.
     begun: [u64; 2],
+    /// How many turns had been taken, in all generations, when this one was last moved; 0 if it was
+    /// not.
+    moved_after: u64,
+    /// The runs that resets have ended, each with the last task that is left of it.
+    former_runs: Vec<(RunId, u32)>,
     /// Why the workflow's code does not move.
     stall: Option<StallReason>,
     /// Tasks that do not move.
@@ -288,6 +293,8 @@ impl Instance {
             suspended: carried.suspended,
             keys: carried.keys.into(),
             begun: [index; 2],
+            moved_after: 0,
+            former_runs: Vec::new(),
             stall: None,
             stalled_tasks: BTreeMap::new(),
             end: None,
@@ -324,6 +331,12 @@ impl Instance {
             Record::Turn(turn) if turn.inputs as usize > self.unread.len() => {
                 return broken("a turn took more inputs than there were");
             }
+            Record::Moved(moved) if moved.from != self.module() => {
+                return broken("it was moved from a module that did not run it");
+            }
+            Record::Reset(_) if !self.fresh() => {
+                return broken("a reset does not stand before the turns that are kept");
+            }
             Record::StateWritten(_) => return broken("a write from outside is in no history"),
             Record::Copied(_) => return broken("a copy of a copy"),
             Record::Started(started) => self.renew(started),
@@ -347,6 +360,8 @@ impl Instance {
                 }
             },
             Record::Unstalled(unstalled) => self.unstall(unstalled.task),
+            Record::Moved(moved) => self.moved(moved),
+            Record::Reset(reset) => self.reset(reset),
             Record::Ended(ended) => self.ended(ended),
         }
         self.records += 1;
@@ -649,6 +664,22 @@ impl Instance {
         if let Some((starts, stops)) = self.starts_of(task) {
             *stops = *starts;
         }
+    }
+
+    /// Whatever was wrong with the code before is not wrong with this one.
+    fn moved(&mut self, moved: &Moved) {
+        self.started.module = moved.to;
+        self.started.contract.clone_from(&moved.contract);
+        self.started.features = moved.features;
+        self.moved_after = self.turns;
+        self.stall = None;
+    }
+
+    /// The latest reset stands first: of what it has lost, an earlier one has kept nothing.
+    fn reset(&mut self, reset: &Reset) {
+        let later = self.former_runs.iter().map(|(_, kept)| *kept);
+        let kept = later.chain([reset.tasks_kept]).min();
+        self.former_runs.push((reset.run, kept.unwrap_or_default()));
     }
 
     fn attempt_ended(&mut self, ended: &Attempt) {

@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 pub mod codec;
+pub mod comparison;
 pub mod decide;
 mod due;
 mod failure;
@@ -17,6 +18,7 @@ mod module;
 pub mod record;
 pub mod replay;
 pub mod rerun;
+pub mod reset;
 pub mod state;
 mod time;
 

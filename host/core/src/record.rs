@@ -29,6 +29,11 @@ pub enum Record {
     Stalled(Stalled),
     /// Somebody has helped, or says so: what was stalled is tried again.
     Unstalled(Unstalled),
+    /// The code that runs the instance is another from here on.
+    Moved(Moved),
+    /// The instance has lost its later turns, and goes on from an earlier one. Stands right behind
+    /// the start of its new run.
+    Reset(Reset),
     /// The instance was ended from outside.
     Ended(Ended),
     /// Somebody outside wrote to the state store. Belongs to no instance's history.
@@ -58,7 +63,7 @@ pub struct Started {
     pub generation: u32,
     /// The workflow's name.
     pub workflow: Name,
-    /// The module whose code runs the instance for as long as it lives.
+    /// The module whose code runs the generation, until a [`Moved`] says otherwise.
     pub module: Digest,
     /// The version of the contract that the module is linked against.
     pub contract: String,
@@ -663,6 +668,42 @@ impl std::fmt::Display for StallReason {
     }
 }
 
+/// An instance goes on with the code of another module, which did the same in the turns that were
+/// taken before. Those keep what is recorded of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Moved {
+    /// When.
+    pub at: Timestamp,
+    /// The module that ran it until here.
+    pub from: Digest,
+    /// The module that runs it from here on.
+    pub to: Digest,
+    /// The version of the contract that the new one is linked against.
+    pub contract: String,
+    /// The number of the set of WebAssembly features that its code may use.
+    pub features: u32,
+    /// Whether it was moved even if payloads or options of its past differ.
+    pub input_changes_allowed: bool,
+    /// How many turns were compared: those of the generation, up to here.
+    pub turns: u64,
+}
+
+/// An instance was put back to where it stood before one of its turns, with a new run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reset {
+    /// When.
+    pub at: Timestamp,
+    /// The run that it had before.
+    pub run: RunId,
+    /// The first turn that is lost, from 1 over all generations.
+    pub turn: u64,
+    /// How many turns are lost.
+    pub turns_lost: u64,
+    /// Tasks up to this number were asked in turns that are kept, 0 if none were: children that
+    /// the run before started for them are this one's.
+    pub tasks_kept: u32,
+}
+
 /// The instance was ended from outside.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ended {
@@ -709,6 +750,8 @@ impl Record {
             Self::AttemptStopped(attempt) => attempt.at,
             Self::Stalled(stalled) => stalled.at,
             Self::Unstalled(unstalled) => unstalled.at,
+            Self::Moved(moved) => moved.at,
+            Self::Reset(reset) => reset.at,
             Self::Ended(ended) => ended.at,
             Self::StateWritten(written) => written.at,
             Self::Copied(record) => record.at(),
@@ -727,6 +770,8 @@ impl Record {
             | Self::AttemptStopped(_)
             | Self::Stalled(_)
             | Self::Unstalled(_)
+            | Self::Moved(_)
+            | Self::Reset(_)
             | Self::Ended(_)
             | Self::Copied(_) => Box::new(std::iter::empty()),
         }
@@ -796,6 +841,8 @@ impl Record {
             | Self::AttemptStopped(_)
             | Self::Stalled(_)
             | Self::Unstalled(_)
+            | Self::Moved(_)
+            | Self::Reset(_)
             | Self::Ended(_) => {}
         }
         found

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::record::{ActivityOptions, ChildOptions, Command, Record, Step, Turn};
-use crate::{BrokenHistory, Delivered, Instance, RetryPolicy, kind};
+use crate::{BrokenHistory, Delivered, Failure, Instance, RetryPolicy, kind};
 
 /// Walks a history and hands out its turns, with the inputs that each took.
 #[derive(Debug, Default)]
@@ -48,6 +48,8 @@ impl Playback {
             | Record::Attempt(_)
             | Record::Stalled(_)
             | Record::Unstalled(_)
+            | Record::Moved(_)
+            | Record::Reset(_)
             | Record::Ended(_)
             | Record::StateWritten(_)
             | Record::Copied(_) => None,
@@ -76,6 +78,8 @@ pub struct Divergence {
     pub code: String,
     /// Where in the code, innermost first, if that is known.
     pub backtrace: Option<String>,
+    /// What the code fails with there, if it does.
+    pub failure: Option<Failure>,
 }
 
 impl fmt::Display for Divergence {

@@ -2,7 +2,7 @@
 //! there.
 
 use crate::record::{Happening, Record, Rerun, Started};
-use crate::{InstanceId, RunId, Timestamp};
+use crate::{Digest, InstanceId, RunId, Timestamp};
 
 /// What a rerun is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,18 @@ pub fn start(original: &Started, turns: u64, fresh: Fresh) -> Started {
     }
 }
 
+/// Has a rerun run on one module from its start on. Turns that its original was moved after may
+/// still differ in payloads and options.
+pub fn stay_on(copies: &mut [Record], module: Digest) {
+    for record in copies {
+        if let Record::Copied(copied) = record
+            && let Record::Moved(moved) = &mut **copied
+        {
+            (moved.from, moved.to) = (module, module);
+        }
+    }
+}
+
 /// A record of the original as the rerun takes it over; `None` if it says only how the original
 /// was run, or was stopped.
 #[must_use]
@@ -63,7 +75,8 @@ pub fn copy(mut record: Record) -> Option<Record> {
         accepted.key = None;
     }
     let keeps = match &record {
-        Record::Turn(_) | Record::Attempt(_) => true,
+        // What it moved to runs the rerun as well.
+        Record::Turn(_) | Record::Attempt(_) | Record::Moved(_) => true,
         Record::Accepted(accepted) => match accepted.what {
             Happening::Suspended { .. } | Happening::Resumed => false,
             Happening::TimerFired { .. }
@@ -73,13 +86,15 @@ pub fn copy(mut record: Record) -> Option<Record> {
             | Happening::CancelRequested { .. }
             | Happening::UpdateRequested { .. } => true,
         },
-        // A rerun of a rerun: it is a copy already.
+        // A rerun of a rerun: it is a copy already. It has no run of its own before.
+        Record::Copied(copied) if matches!(**copied, Record::Reset(_)) => false,
         Record::Copied(_) => return Some(record),
         Record::Started(_)
         | Record::AttemptStarted(_)
         | Record::AttemptStopped(_)
         | Record::Stalled(_)
         | Record::Unstalled(_)
+        | Record::Reset(_)
         | Record::Ended(_)
         | Record::StateWritten(_) => false,
     };

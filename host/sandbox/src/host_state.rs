@@ -1,5 +1,6 @@
 //! The state store as a guest sees it: a session of its own, or on replay the record.
 
+use wfhost_core::comparison::{self, Likeness};
 use wfhost_core::record::{StateCall, StateWrite};
 use wfhost_core::state::Session;
 use wfhost_core::{Json, Timestamp};
@@ -7,7 +8,7 @@ use wfhost_core::{Json, Timestamp};
 use crate::bindings::state;
 use crate::host_context::out_of_turn;
 use crate::inside::{Inside, Mode, Role, nothing_while_probed};
-use crate::past::{Past, describe_get, describe_scan, describe_write};
+use crate::past::{Met, Past, describe_get, describe_scan, describe_write};
 use crate::trap::Stop;
 
 /// Longest key, in bytes.
@@ -41,7 +42,9 @@ impl state::Host for Inside {
             }
             Access::Past(past) => past.meet_state(
                 |call| match call {
-                    StateCall::Get { key: then, found } if *then == key => Some(found.clone()),
+                    StateCall::Get { key: then, found } if *then == key => {
+                        Some(Met::Same(found.clone()))
+                    }
                     StateCall::Get { .. } | StateCall::Scan { .. } | StateCall::Write { .. } => {
                         None
                     }
@@ -111,7 +114,9 @@ impl state::Host for Inside {
                         after: a,
                         limit: l,
                         found,
-                    } if *p == prefix && *a == after && *l == limit => Some(found.clone()),
+                    } if *p == prefix && *a == after && *l == limit => {
+                        Some(Met::Same(found.clone()))
+                    }
                     StateCall::Get { .. } | StateCall::Scan { .. } | StateCall::Write { .. } => {
                         None
                     }
@@ -165,12 +170,11 @@ impl Inside {
                         write: then,
                         if_version: condition,
                         refused,
-                    } if *then == write && *condition == if_version => {
-                        Some(refused.map_or(Ok(()), Err))
+                    } => {
+                        let answer = refused.map_or(Ok(()), Err);
+                        meet_write((then, *condition), (&write, if_version), answer)
                     }
-                    StateCall::Get { .. } | StateCall::Scan { .. } | StateCall::Write { .. } => {
-                        None
-                    }
+                    StateCall::Get { .. } | StateCall::Scan { .. } => None,
                 },
                 || describe_write(&write, if_version),
             )?,
@@ -191,6 +195,22 @@ impl Inside {
                 mode @ (Mode::Idle | Mode::Asked(_)) => Err(out_of_turn(mode, what)),
             },
         }
+    }
+}
+
+/// How a write stands to the one that is recorded.
+fn meet_write<T>(
+    recorded: (&StateWrite, Option<u64>),
+    asked: (&StateWrite, Option<u64>),
+    answer: T,
+) -> Option<Met<T>> {
+    if recorded == asked {
+        return Some(Met::Same(answer));
+    }
+    match comparison::writes(recorded, asked) {
+        Likeness::Same => Some(Met::Reformatted(answer)),
+        Likeness::InputChanged => Some(Met::Changed(answer)),
+        Likeness::Diverges => None,
     }
 }
 

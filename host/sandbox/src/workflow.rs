@@ -1,6 +1,7 @@
 //! A workflow's guest: it takes turns, takes them again, and answers queries.
 
 use wasmtime::component::Instance;
+use wfhost_core::comparison::{Comparison, InputChange};
 use wfhost_core::record::{Step, Turn};
 use wfhost_core::replay::{Divergence, PastTurn};
 use wfhost_core::state::{Session, SessionEnd};
@@ -139,12 +140,26 @@ impl Guest {
     /// # Errors
     /// [`ReplayError::Diverged`] if it asks something else, more, or less.
     pub fn replay(&mut self, past: PastTurn) -> Result<(), ReplayError> {
+        self.replay_as(past, Comparison::Exact).map(drop)
+    }
+
+    /// Takes a recorded turn again, compared as closely as that. Where payloads or options may
+    /// differ, the first that does is handed out; the guest is told what the record says all the
+    /// same, and goes on.
+    ///
+    /// # Errors
+    /// As [`Guest::replay`].
+    pub fn replay_as(
+        &mut self,
+        past: PastTurn,
+        comparison: Comparison,
+    ) -> Result<Option<Box<InputChange>>, ReplayError> {
         if !self.can_go_on() {
             return Err(ReplayError::Spent);
         }
         let (at, inputs) = (past.turn.at, past.delivered.inputs.clone());
-        let ran = self.run(at, &inputs, Mode::Replay(Past::new(past)));
-        let Mode::Replay(past) = self.take_mode() else {
+        let ran = self.run(at, &inputs, Mode::Replay(Past::new(past, comparison)));
+        let Mode::Replay(mut past) = self.take_mode() else {
             return Err(ReplayError::Spent);
         };
         let step = match ran {
@@ -157,11 +172,14 @@ impl Guest {
                 });
             }
         };
-        past.end(&step).map_err(|divergence| {
-            // A guest that differs from its history must not go on from there.
-            self.life = Life::Dead;
-            divergence.into()
-        })
+        match past.end(&step) {
+            Ok(()) => Ok(past.change),
+            Err(divergence) => {
+                // A guest that differs from its history must not go on from there.
+                self.life = Life::Dead;
+                Err(divergence.into())
+            }
+        }
     }
 
     /// Asks the workflow about its state. The guest takes no more turns after that, since the

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use wfhost_core::{Digest, InstanceId, Name, Role, Status};
 use wfhost_store::{OpenError, SubmitError};
 
+use crate::plan::Plan;
+use crate::verdict::Verdict;
+
 /// An error of the host. [`Error::is_callers`] tells a mistake of the caller from a failure of the
 /// host.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +135,65 @@ pub enum Error {
         /// Why not.
         why: String,
     },
+    /// The data file holds no such module.
+    #[error("the data file holds no module {module}; `wfhost modules` shows those there are")]
+    NoSuchModule {
+        /// Which.
+        module: Digest,
+    },
+    /// The module has no such workflow.
+    #[error(
+        "the module {module} does not offer the workflow `{workflow}`; choose one that does, `wfhost modules` shows them"
+    )]
+    NotOffered {
+        /// Which module.
+        module: Digest,
+        /// The workflow.
+        workflow: Name,
+    },
+    /// The code of a module does not do what an instance did, so it cannot go on with it.
+    #[error("the instance `{id}` cannot go on with the module {module}: {verdict}{}", how_to_allow(.verdict))]
+    NotTheSame {
+        /// The instance.
+        id: InstanceId,
+        /// The module.
+        module: Digest,
+        /// What it does.
+        verdict: Box<Verdict>,
+    },
+    /// The code to be deployed does not do what every live instance did, which was required.
+    #[error(
+        "nothing was deployed: {unqualified} of {} live instances do not go on with the new code as they are; look at the plan, or deploy without requiring all",
+        .plan.live.histories
+    )]
+    NotAllTheSame {
+        /// How many of the live instances could not be taken along.
+        unqualified: u64,
+        /// What was found.
+        plan: Box<Plan>,
+    },
+    /// There is no such turn to go back to.
+    #[error(
+        "the instance `{id}` cannot be reset to turn {turn}; it may be to {first} to {last}, the turns of its current generation that it has taken"
+    )]
+    NoTurnToReset {
+        /// Which instance.
+        id: InstanceId,
+        /// Which turn.
+        turn: u64,
+        /// The first that there is.
+        first: u64,
+        /// The last that there is.
+        last: u64,
+    },
+    /// Too much comes in for what was asked.
+    #[error(
+        "so much comes in for the instance `{id}` that no moment was found to do it; suspend it, or try again"
+    )]
+    Busy {
+        /// Which.
+        id: InstanceId,
+    },
     /// There is no such turn to begin at.
     #[error(
         "the instance `{id}` has no turn {turn} to begin at; a rerun may begin at {first} to {last}, the turns of its current generation"
@@ -222,6 +284,12 @@ impl Error {
             | Self::NotBegun { .. }
             | Self::CannotAsk { .. }
             | Self::NoSuchTurn { .. }
+            | Self::NoSuchModule { .. }
+            | Self::NotOffered { .. }
+            | Self::NotTheSame { .. }
+            | Self::NotAllTheSame { .. }
+            | Self::NoTurnToReset { .. }
+            | Self::Busy { .. }
             | Self::WrongVersion { .. }
             | Self::InvalidKey { .. }
             | Self::Exposed { .. }
@@ -254,6 +322,15 @@ impl From<(InstanceId, SubmitError)> for Error {
             },
             SubmitError::Store(error) => Self::Store(error),
         }
+    }
+}
+
+fn how_to_allow(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::InputChanged(_) => {
+            "\nit can if input changes are allowed; what is recorded of its past turns stays"
+        }
+        _ => "",
     }
 }
 

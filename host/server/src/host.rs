@@ -407,7 +407,7 @@ fn sandbox(options: &Options) -> Result<Sandbox, Error> {
     })
 }
 
-fn deploy(engine: &Arc<Engine>, modules: Vec<NewModule>) -> Result<Deployment, Error> {
+pub(crate) fn deploy(engine: &Arc<Engine>, modules: Vec<NewModule>) -> Result<Deployment, Error> {
     let together: Vec<_> = modules.iter().map(|module| module.info.digest).collect();
     let modules = modules.into_iter().map(|mut module| {
         module.info.deployed_with.clone_from(&together);

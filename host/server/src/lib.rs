@@ -31,13 +31,16 @@ mod error;
 mod follow;
 mod host;
 mod instances;
+mod migrate;
 mod narrate;
 pub mod package;
+mod plan;
 mod replay;
 pub mod serve;
 mod start;
 mod starting;
 mod tidy;
+mod verdict;
 pub mod view;
 
 pub use asking::Children;
@@ -50,12 +53,20 @@ pub use error::Error;
 #[doc(hidden)]
 pub use host::{Compiler, Outside};
 pub use host::{Deployment, Host, Options, Settled, Upload};
+pub use migrate::{
+    DeployOptions, Deployed, MigrateRequest, Migrated, ResetDone, ResetRequest, Upgrade,
+};
 pub use narrate::{Narrator, Told, waits_for};
+pub use plan::{Plan, PlanOptions, UpgradeOptions};
 pub use replay::Replayed;
 pub use start::{Reuse, StartRequest};
 pub use starting::RerunRequest;
 pub use tidy::Retention;
+pub use verdict::{Compared, InstanceVerdict, Verdict, Verdicts};
+pub use wfhost_core::comparison::InputChange;
 pub use wfhost_core::record::{Entry, Event, Record, StallReason, StateWrite};
+pub use wfhost_core::replay::Divergence;
+pub use wfhost_core::reset::{Lost, LostActivity, LostChild, LostEvent, LostTimer};
 pub use wfhost_core::{
     Digest, Failure, Instance, InstanceId, Json, ModuleInfo, Name, Role, RunId, Status, Timestamp,
 };

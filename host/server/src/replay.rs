@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use wfhost_core::record::{Record, StallReason};
+use wfhost_core::comparison::{Comparison, InputChange};
+use wfhost_core::record::{Record, StallReason, Started};
 use wfhost_core::replay::Playback;
-use wfhost_core::{Digest, Instance, InstanceId, ModuleInfo};
+use wfhost_core::{Digest, Instance, InstanceId, ModuleInfo, Position};
 use wfhost_sandbox::{Guest, Module, ReplayError};
 
 use crate::engine::{Clock, Engine};
@@ -53,11 +54,15 @@ pub(crate) fn replay(
         }
     };
     let on = on.map(|(module, _)| module);
-    let mut replay = Replay::new(engine, on, 0);
-    let stray = match engine
-        .store
-        .for_each_record(id, 0, |_, record| replay.next(&record))
-    {
+    let (courses, seen) = courses(engine, id)?.ok_or_else(none)?;
+    let mut replay = Replay::of(engine, on, courses);
+    let stray = match engine.store.for_each_record(id, 0, |at, record| {
+        // What came later may have gone another way.
+        if at > seen {
+            return Ok(());
+        }
+        replay.next(&record)
+    }) {
         Ok(true) => None,
         Ok(false) => return Err(none()),
         Err(Stray::Store(error)) => return Err(error.into()),
@@ -68,6 +73,60 @@ pub(crate) fn replay(
         turns: replay.turns,
         stray,
     })
+}
+
+/// How a generation was run, as far as that is known: only at its end it is known which module is
+/// to take its turns again, and how closely.
+pub(crate) struct Course {
+    pub(crate) generation: u32,
+    /// The module that ran it last.
+    pub(crate) module: Digest,
+    /// Turns up to this number, from 1 over all generations, were taken by others.
+    pub(crate) moved_after: u64,
+}
+
+impl Course {
+    /// That of the current generation.
+    pub(crate) fn of(instance: &Instance) -> Self {
+        Self {
+            generation: instance.started().generation,
+            module: instance.module(),
+            moved_after: instance.moved_after(),
+        }
+    }
+}
+
+/// How each generation that is kept was run, up to a position, if there is such an instance.
+fn courses(
+    engine: &Engine,
+    id: &InstanceId,
+) -> Result<Option<(Vec<Course>, Position)>, wfhost_store::Error> {
+    let Some(seen) = engine.store.look_at(id, |_, position| position)? else {
+        return Ok(None);
+    };
+    let (mut courses, mut turns) = (Vec::new(), 0);
+    let found = engine.store.for_each_record(id, 0, |at, record| {
+        match record.original() {
+            _ if at > seen => {}
+            Record::Started(started) => {
+                turns = started.carried.as_ref().map_or(0, |it| it.turns);
+                courses.push(Course {
+                    generation: started.generation,
+                    module: started.module,
+                    moved_after: 0,
+                });
+            }
+            Record::Turn(_) => turns += 1,
+            Record::Moved(moved) => {
+                if let Some(course) = courses.last_mut() {
+                    (course.module, course.moved_after) = (moved.to, turns);
+                }
+            }
+            _ => {}
+        }
+        Ok::<(), wfhost_store::Error>(())
+    })?;
+    Ok(found.then_some((courses, seen)))
 }
 
 /// A module that is not deployed.
@@ -89,12 +148,16 @@ pub(crate) struct Replay<'a> {
     engine: &'a Engine,
     /// What runs in place of the modules that the history names.
     on: Option<Module>,
-    /// Generations before this one are not run: nothing of their guests is left.
-    from_generation: u32,
+    /// The generations that are run, in their order. Of those before nothing is left in a guest.
+    courses: Vec<Course>,
+    /// Up to this turn payloads and options may differ.
+    lenient_to: u64,
     playback: Playback,
     pub(crate) guest: Option<Guest>,
     /// How many turns were the same.
-    turns: u64,
+    pub(crate) turns: u64,
+    /// The first place where a payload or options differ.
+    pub(crate) change: Option<Box<InputChange>>,
 }
 
 /// A history that a module does not follow.
@@ -129,35 +192,56 @@ impl Stray {
 }
 
 impl<'a> Replay<'a> {
-    pub(crate) fn new(engine: &'a Engine, on: Option<Module>, from_generation: u32) -> Self {
-        let playback = Playback::default();
+    /// Of one generation on a module, to go on from there.
+    pub(crate) fn new(engine: &'a Engine, on: Module, course: Course) -> Self {
+        Self::of(engine, Some(on), vec![course])
+    }
+
+    /// Of the generations with a course.
+    pub(crate) fn of(engine: &'a Engine, on: Option<Module>, courses: Vec<Course>) -> Self {
         Self {
             engine,
             on,
-            from_generation,
-            playback,
+            courses,
+            lenient_to: 0,
+            playback: Playback::default(),
             guest: None,
             turns: 0,
+            change: None,
         }
     }
 
     pub(crate) fn next(&mut self, record: &Record) -> Result<(), Stray> {
-        if let Record::Started(started) = record
-            && started.generation >= self.from_generation
-        {
-            let module = match &self.on {
-                Some(module) => module.clone(),
-                None => self.engine.module(started.module).map_err(Stray::Broken)?,
-            };
-            let guest = self.engine.guest(&module, started);
-            self.guest = Some(guest.map_err(|error| Stray::Broken(crate::error::chain(&error)))?);
+        if let Record::Started(started) = record {
+            self.begin(started)?;
         }
         let past = self.playback.next(record);
         let past = past.map_err(|error| Stray::Broken(error.to_string()))?;
         if let (Some(past), Some(guest)) = (past, &mut self.guest) {
-            guest.replay(past).map_err(Stray::Replay)?;
+            let comparison = if past.number <= self.lenient_to {
+                Comparison::Lenient
+            } else {
+                Comparison::Exact
+            };
+            let change = guest.replay_as(past, comparison).map_err(Stray::Replay)?;
+            self.change = self.change.take().or(change);
             self.turns += 1;
         }
+        Ok(())
+    }
+
+    fn begin(&mut self, started: &Started) -> Result<(), Stray> {
+        let mut courses = self.courses.iter();
+        let Some(course) = courses.find(|it| it.generation == started.generation) else {
+            return Ok(());
+        };
+        let module = match &self.on {
+            Some(module) => module.clone(),
+            None => self.engine.module(course.module).map_err(Stray::Broken)?,
+        };
+        self.lenient_to = course.moved_after;
+        let guest = self.engine.guest(&module, started);
+        self.guest = Some(guest.map_err(|error| Stray::Broken(crate::error::chain(&error)))?);
         Ok(())
     }
 }

@@ -228,14 +228,16 @@ impl Host {
             at: self.engine().now(),
         };
         let cut = self.cut(id, from, turn, fresh.clone());
-        let (mut started, copies) = self.told(cut).await?;
+        let (mut started, mut copies) = self.told(cut).await?;
         if request.current_module {
-            started.module = self.bound(&workflow)?;
+            let module = self.bound(&workflow)?;
+            started.module = module;
+            rerun::stay_on(&mut copies, module);
         }
         let refuse = |_: &Instance| Ok(wfhost_store::Reuse::Refuse);
         let begun = self.store.start_rerun(started, copies, refuse);
         let begun = begun.map_err(|error| Error::from((fresh.id.clone(), error)))?;
-        self.engine().drive(&fresh.id)?;
+        self.engine().take_up_begun(&fresh.id);
         acknowledged(self.engine().durable(begun.submitted.position)).await?;
         Ok(fresh.id)
     }
@@ -323,7 +325,7 @@ impl Host {
         .await
     }
 
-    fn bound(&self, workflow: &Name) -> Result<Digest, Error> {
+    pub(crate) fn bound(&self, workflow: &Name) -> Result<Digest, Error> {
         match self.store.binding(Role::Workflow, workflow)? {
             Some(module) => Ok(module),
             None => {

@@ -7,12 +7,18 @@ use wfhost_core::record::{
     StallReason, StateCall, StateWrite, Step, Turn,
 };
 use wfhost_core::replay::PastTurn;
+use wfhost_core::reset::{Lost, LostActivity};
 use wfhost_core::{
-    Delivered, Digest, Failure, Input, Instance, Json, ModuleInfo, Name, Role, Task, TaskId,
-    TaskState,
+    Delivered, Digest, Failure, Input, Instance, InstanceId, Json, ModuleInfo, Name, Role, Task,
+    TaskId, TaskState,
 };
 
-/// An instance: `id`, `run`, `workflow`, `module`, `status`, `reason` (when stalled), `input`,
+use crate::migrate::{Migrated, ResetDone};
+use crate::plan::Plan;
+use crate::verdict::{Compared, InstanceVerdict, Verdict};
+
+/// An instance: `id`, `run`, `workflow`, `module`, `moved_after` (the turn after which it was moved
+/// there, if it was in this generation), `status`, `reason` (when stalled), `input`,
 /// `output`, `failure`, `custom_status`, `parent`, `tags`, `cancel_requested`, `suspended`, `begins_at`, `reruns`,
 /// `created_at`, `updated_at`, `turns`, `pending` (what it waits for), `open_updates`,
 /// `unread_events`.
@@ -30,6 +36,7 @@ pub fn instance(instance: &Instance) -> Value {
         "generation": started.generation,
         "workflow": started.workflow.as_str(),
         "module": instance.module().to_string(),
+        "moved_after": (instance.moved_after() > 0).then_some(instance.moved_after()),
         "status": instance.status().as_str(),
         "reason": instance.stall().map(reason),
         "input": instance.first_input().value(),
@@ -190,6 +197,15 @@ pub fn record(record: &Record, activity_name: Option<&Name>) -> Value {
         Record::Unstalled(unstalled) => json!({
             "record": "unstalled", "at": at, "task": unstalled.task.0,
         }),
+        Record::Moved(moved) => json!({
+            "record": "moved", "at": at, "from": moved.from.to_string(),
+            "to": moved.to.to_string(), "contract": moved.contract, "features": moved.features,
+            "input_changes_allowed": moved.input_changes_allowed, "turns": moved.turns,
+        }),
+        Record::Reset(reset) => json!({
+            "record": "reset", "at": at, "from_run": reset.run.to_string(), "turn": reset.turn,
+            "turns_lost": reset.turns_lost, "tasks_kept": reset.tasks_kept,
+        }),
         Record::Ended(ended) => match &ended.how {
             EndedHow::Terminated { reason, recursive } => json!({
                 "record": "terminated", "at": at, "reason": reason, "recursive": recursive,
@@ -201,6 +217,136 @@ pub fn record(record: &Record, activity_name: Option<&Name>) -> Value {
             "writes": written.writes.iter().map(write).collect::<Vec<_>>(),
         }),
     }
+}
+
+/// What came of taking the turns of an instance again: `verdict`, a stable word, and what belongs
+/// to it: `turn`, `place`, `history` and `code` where the two differ, `backtrace` where it
+/// diverges, `turn` and `message` if the interface has changed, `message` if it could not be done.
+#[must_use]
+pub fn verdict(verdict: &Verdict) -> Value {
+    let mut row = match verdict {
+        Verdict::Same => json!({}),
+        Verdict::InputChanged(it) => json!({
+            "turn": it.turn, "place": it.place, "history": it.history, "code": it.code,
+        }),
+        Verdict::Diverges(it) => json!({
+            "turn": it.turn, "place": it.place, "history": it.history, "code": it.code,
+            "backtrace": it.backtrace,
+        }),
+        Verdict::InterfaceChanged { turn, message } => json!({ "turn": turn, "message": message }),
+        Verdict::NotReplayed { message } => json!({ "message": message }),
+    };
+    row["verdict"] = json!(verdict.word());
+    row
+}
+
+/// Many instances whose turns were taken again: `histories`, `turns`, `verdicts` (how often each
+/// was given), `moved`, `instances` (each with `id`, `workflow`, `status`, `from`, `to`, `moved`
+/// and the fields of its verdict; those that do not do the same come first), `unlisted`.
+#[must_use]
+pub fn compared(compared: &Compared) -> Value {
+    let one = |it: &InstanceVerdict| {
+        let mut row = verdict(&it.verdict);
+        row["id"] = json!(it.id.as_str());
+        row["workflow"] = json!(it.workflow.as_str());
+        row["status"] = json!(it.status.as_str());
+        row["from"] = json!(it.from.to_string());
+        row["to"] = json!(it.to.to_string());
+        row["moved"] = json!(it.moved);
+        row
+    };
+    let verdicts = compared.verdicts;
+    json!({
+        "histories": compared.histories,
+        "turns": compared.turns,
+        "verdicts": {
+            "same": verdicts.same,
+            "input-changed": verdicts.input_changed,
+            "diverges": verdicts.diverges,
+            "interface-changed": verdicts.interface_changed,
+            "not-replayed": verdicts.not_replayed,
+        },
+        "moved": compared.moved,
+        "instances": compared.instances.iter().map(one).collect::<Vec<_>>(),
+        "unlisted": compared.unlisted,
+    })
+}
+
+/// What a deployment would mean: `modules`, `live` and `ended` as [`compared`] has them (`ended` is
+/// null if none were asked for), `took_ms`.
+#[must_use]
+pub fn plan(plan: &Plan) -> Value {
+    let modules: Vec<_> = plan.modules.iter().map(ToString::to_string).collect();
+    json!({
+        "modules": modules,
+        "live": compared(&plan.live),
+        "ended": plan.ended.as_ref().map(compared),
+        "took_ms": plan.took_ms,
+    })
+}
+
+/// What came of moving an instance: `from`, `to`, `turns`, `moved`, and the fields of its verdict.
+#[must_use]
+pub fn migrated(id: &InstanceId, migrated: &Migrated) -> Value {
+    let mut row = verdict(&migrated.verdict);
+    row["id"] = json!(id.as_str());
+    row["from"] = json!(migrated.from.to_string());
+    row["to"] = json!(migrated.to.to_string());
+    row["turns"] = json!(migrated.turns);
+    row["moved"] = json!(migrated.moved);
+    row
+}
+
+/// What came of a reset: `id`, `from_run`, `run` (null if nothing was done), `to_turn`, `module`,
+/// `verdict`, `lost`.
+#[must_use]
+pub fn reset(id: &InstanceId, done: &ResetDone) -> Value {
+    json!({
+        "id": id.as_str(),
+        "from_run": done.from_run.to_string(),
+        "run": done.run.map(|run| run.to_string()),
+        "to_turn": done.to_turn,
+        "module": done.module.to_string(),
+        "verdict": verdict(&done.verdict),
+        "lost": lost(&done.lost),
+    })
+}
+
+/// What is lost by a reset: `turns`, `activities` and `begun_anew` (`task`, `name`, `attempts`,
+/// `effectful`, `completed`), `children` (`task`, `workflow`, `id`, `detached`, `ended`), `events`
+/// (`task`, `id`, `name`), `timers` (`task`, `fires_at`), `keys_written`.
+#[must_use]
+pub fn lost(lost: &Lost) -> Value {
+    let activity = |it: &LostActivity| {
+        json!({
+            "task": it.task.0, "name": it.name.as_str(), "attempts": it.attempts,
+            "effectful": it.effectful, "completed": it.completed,
+        })
+    };
+    let children = lost.children.iter().map(|it| {
+        json!({
+            "task": it.task.0, "workflow": it.workflow.as_str(),
+            "id": it.id.as_ref().map(InstanceId::as_str), "detached": it.detached,
+            "ended": it.ended,
+        })
+    });
+    let events = lost
+        .events
+        .iter()
+        .map(|it| json!({ "task": it.task.0, "id": it.instance, "name": it.name.as_str() }));
+    let timers = lost
+        .timers
+        .iter()
+        .map(|it| json!({ "task": it.task.0, "fires_at": it.fires_at.to_string() }));
+    json!({
+        "turns": lost.turns,
+        "activities": lost.activities.iter().map(activity).collect::<Vec<_>>(),
+        "children": children.collect::<Vec<_>>(),
+        "events": events.collect::<Vec<_>>(),
+        "timers": timers.collect::<Vec<_>>(),
+        "keys_written": lost.keys_written,
+        "begun_anew": lost.begun_anew.iter().map(activity).collect::<Vec<_>>(),
+    })
 }
 
 fn event(event: &Event) -> Value {

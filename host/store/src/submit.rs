@@ -58,8 +58,9 @@ impl Store {
         self.start_rerun(started, Vec::new(), decide)
     }
 
-    /// Starts a rerun: an instance whose first record is followed by `copies`, all
-    /// [`Record::Copied`], with nothing between them. It may begin with a later generation.
+    /// Starts a rerun, or the next run of an instance that is reset: its first record is followed by
+    /// `copies`, with nothing between them. Each is a [`Record::Copied`], or says what came of it:
+    /// [`Record::Reset`], [`Record::Moved`]. It may begin with a later generation.
     ///
     /// # Errors
     /// As [`Store::start`]; [`SubmitError::Impossible`] too if no instance can have such records.

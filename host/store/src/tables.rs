@@ -68,7 +68,7 @@ use crate::error::Fault;
 pub(crate) const NAMESPACE: u32 = 0;
 
 /// The format that this code reads and writes.
-pub(crate) const FORMAT: u32 = 3;
+pub(crate) const FORMAT: u32 = 4;
 
 /// What a header begins with. The line ends show a file that was copied as text.
 const MAGIC: [u8; 8] = *b"wfhost\r\n";

@@ -5,14 +5,15 @@ mod events;
 mod guest;
 mod inputs;
 mod reruns;
+mod resets;
 mod world;
 
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 use super::{Input, Instance};
-use crate::Timestamp;
 use crate::codec::{self, Chain};
-use crate::record::{Accepted, Happening, Record, StateWritten, Step, Turn};
+use crate::record::{Accepted, Happening, Moved, Record, Reset, StateWritten, Step, Turn};
+use crate::{Digest, RunId, Timestamp};
 use events::unread_events;
 use world::{OWNER, Story};
 
@@ -73,13 +74,40 @@ fn impossible(stands: &Instance) -> Vec<Record> {
             writes: Vec::new(),
         }),
         copy(&copy(&event)),
+        moved(Digest::of(b"no module of its"), at),
         copy(&greedy),
         greedy,
     ];
+    if !stands.fresh() {
+        found.push(reset(at));
+    }
     if stands.status().has_ended() {
+        found.push(moved(stands.module(), at));
         found.push(event);
     }
     found
+}
+
+fn moved(from: Digest, at: Timestamp) -> Record {
+    Record::Moved(Moved {
+        at,
+        from,
+        to: Digest::of(b"elsewhere"),
+        contract: "0.1.0".into(),
+        features: 1,
+        input_changes_allowed: false,
+        turns: 0,
+    })
+}
+
+fn reset(at: Timestamp) -> Record {
+    Record::Reset(Reset {
+        at,
+        run: RunId(5),
+        turn: 1,
+        turns_lost: 1,
+        tasks_kept: 0,
+    })
 }
 
 fn turn(at: Timestamp, inputs: u32) -> Turn {

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Delivered, End, Instance, Status, Task};
 use crate::codec::Chain;
 use crate::record::{Asked, Event, StallReason, Started, Suspension};
-use crate::{Digest, Failure, Json, TaskId, Timestamp};
+use crate::{Digest, Failure, Json, RunId, TaskId, Timestamp};
 
 /// What there is to see.
 impl Instance {
-    /// How the current generation began.
+    /// How the current generation began; its module is the one that runs it now, if that was
+    /// changed since.
     #[must_use]
     pub fn started(&self) -> &Started {
         &self.started
@@ -25,6 +26,28 @@ impl Instance {
     #[must_use]
     pub fn module(&self) -> Digest {
         self.started.module
+    }
+
+    /// The turns of the current generation up to this number, from 1 over all generations, were
+    /// taken before it was moved to the module that runs it now; 0 if it was not moved. What that
+    /// asks in them may differ from the history in payloads and options.
+    #[must_use]
+    pub fn moved_after(&self) -> u64 {
+        self.moved_after
+    }
+
+    /// The runs that resets of this generation have ended, the latest first.
+    pub fn former_runs(&self) -> impl Iterator<Item = RunId> {
+        self.former_runs.iter().map(|(run, _)| *run)
+    }
+
+    /// Whether a task of that run and generation is one of this instance: of its own run, or asked
+    /// in a turn that a reset has kept.
+    #[must_use]
+    pub fn has_task_of(&self, run: RunId, generation: u32, task: TaskId) -> bool {
+        let kept = |(former, kept): &(RunId, u32)| *former == run && task.0 <= *kept;
+        generation == self.started.generation
+            && (run == self.started.run || self.former_runs.iter().any(kept))
     }
 
     /// Where it stands.

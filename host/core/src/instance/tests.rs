@@ -3,6 +3,7 @@
 mod children;
 mod due;
 mod generations;
+mod moving;
 mod requests;
 
 use super::*;

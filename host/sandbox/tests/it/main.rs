@@ -5,6 +5,7 @@
 mod attempts;
 #[cfg(unix)]
 mod code_cache;
+mod comparing;
 mod guests;
 mod http;
 mod limits;

@@ -8,6 +8,10 @@ use super::text;
 pub(super) fn describe(instance: &Instance) -> Vec<String> {
     let mut lines = who(instance);
     let mut add = |what: &str, text: String| lines.push(format!("  {what:<11} {text}"));
+    if instance.moved_after() > 0 {
+        let after = format!("to this module after turn {}", instance.moved_after());
+        add("moved", after);
+    }
     if let Some(status) = instance.custom_status() {
         add("shows", status.to_string());
     }

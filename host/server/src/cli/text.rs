@@ -181,6 +181,24 @@ fn other(record: &Record, activity: &str) -> String {
         }
         Record::Stalled(stalled) => format!("stalled: {}", stalled.reason),
         Record::Unstalled(unstalled) => format!("task {}: tried again", unstalled.task),
+        Record::Moved(moved) => {
+            let compared = count(moved.turns, "turn");
+            let allowed = if moved.input_changes_allowed {
+                ", input changes allowed"
+            } else {
+                ""
+            };
+            format!(
+                "moved to module {}, {compared} compared{allowed}; from module {}",
+                moved.to, moved.from
+            )
+        }
+        Record::Reset(reset) => format!(
+            "reset to turn {}, {} lost; before it was run {}",
+            reset.turn,
+            count(reset.turns_lost, "turn"),
+            reset.run
+        ),
         Record::Ended(ended) => match &ended.how {
             EndedHow::Terminated { reason, .. } => with_reason("terminated", reason),
         },

@@ -238,9 +238,11 @@ pub(super) fn remedy(reason: &StallReason, db: &Db, id: &InstanceId) -> String {
             format!("add the PATH of a module that offers it to: {run}")
         }
         StallReason::Divergence { .. } => format!(
-            "a module does not change, so this is a bug of its code or of wfhost; to see it again: {}; \
-             to start over on the module that the name means now: {}",
+            "its code does not do what it did before; to see it again: {}; to go on with the code of \
+             another module, which does the same so far: {} --to DIGEST; to start over on the module \
+             that the name means now: {}",
             db.about("replay", id),
+            db.about("migrate", id),
             db.about("rerun", id)
         ),
         StallReason::Limit { .. } => format!(

@@ -14,7 +14,7 @@ use super::Engine;
 use super::gate::Lost;
 use super::lock;
 use crate::error::Error;
-use crate::replay::Replay;
+use crate::replay::{Course, Replay};
 
 /// What a workflow said to an update.
 pub(crate) type Answer = Result<Json, Failure>;
@@ -199,16 +199,17 @@ impl Engine {
     fn copy(self: &Arc<Self>, id: &InstanceId) -> Result<(Guest, Position), Error> {
         let none = || Error::NoSuchInstance { id: id.clone() };
         let seen = self.store.look_at(id, |instance, position| {
-            let (module, from) = (instance.module(), instance.generation_from());
-            (module, from, instance.fresh(), position)
+            let (course, from) = (Course::of(instance), instance.generation_from());
+            (course, from, instance.fresh(), position)
         })?;
-        let (module, from, fresh, position) = seen.ok_or_else(none)?;
+        let (course, from, fresh, position) = seen.ok_or_else(none)?;
+        let module = course.module;
         if fresh {
             return Err(Error::NotBegun { id: id.clone() });
         }
         let unusable = |message| Error::ModuleUnusable { module, message };
         let loaded = self.module(module).map_err(unusable)?;
-        let mut replay = Replay::new(self, Some(loaded), 0);
+        let mut replay = Replay::new(self, loaded, course);
         let walked = self.store.for_each_record(id, from, |at, record| {
             // What came later is not what was seen.
             if at > position {

@@ -55,6 +55,14 @@ impl Engine {
         records: &[Arc<Record>],
         due: Option<Due>,
     ) {
+        // A reset may have given the id to another slot just now.
+        let other;
+        let slot = if slot.has_ended() {
+            other = self.slot(&slot.id);
+            &other
+        } else {
+            slot
+        };
         let (mut moved, mut ended, mut terminated) = (false, false, false);
         for record in records {
             // A stall is no reason to try again at once.

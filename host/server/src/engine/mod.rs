@@ -16,9 +16,11 @@ mod clock;
 mod due;
 mod follow;
 mod gate;
+mod moving;
 mod others;
 mod queue;
 mod reserve;
+mod resetting;
 mod running;
 mod slot;
 mod timers;
@@ -50,8 +52,10 @@ use due::Due;
 use follow::left_children;
 use gate::Gate;
 pub(crate) use gate::Lost;
+pub(crate) use moving::Candidate;
 use queue::Queue;
 use reserve::Reservations;
+pub(crate) use resetting::Resetting;
 pub(crate) use running::{Running, Setup};
 use slot::{Slot, Waiter};
 use timers::Timers;
@@ -121,6 +125,8 @@ pub(crate) struct Engine {
     warm: WarmSet,
     wake: Wake,
     guests_warm_max: usize,
+    /// How many threads share work that is done for nobody in particular.
+    pub(crate) cores: usize,
     queue: Queue<Job>,
     /// Held by the one who waits for room in the queue.
     starting: tokio::sync::Mutex<()>,

@@ -9,7 +9,7 @@ use wfhost_core::decide::{self, ParentStands, TaskFence};
 use wfhost_core::record::{ChildOptions, Event, Parent, StallReason, Started};
 use wfhost_core::state::ReadSet;
 use wfhost_core::{
-    Digest, Failure, Instance, InstanceId, Json, Name, Role, TaskId, TaskState, kind,
+    Digest, Failure, Instance, InstanceId, Json, Name, Role, RunId, TaskId, TaskState, kind,
 };
 use wfhost_store::{Query, Reuse, SubmitError, Summary};
 
@@ -23,6 +23,11 @@ struct Child {
     parent: Parent,
     /// The parent's module.
     module: Digest,
+    /// The runs of the parent that have asked for this child: its own, and those before a reset
+    /// that has kept its task.
+    asked_by: Vec<RunId>,
+    /// The runs of the parent that resets have ended.
+    former: Vec<RunId>,
     name: Name,
     input: Json,
     options: ChildOptions,
@@ -59,6 +64,12 @@ impl Wants {
                     detached: options.detached,
                 },
                 module: instance.module(),
+                asked_by: instance
+                    .former_runs()
+                    .chain([started.run])
+                    .filter(|run| instance.has_task_of(*run, started.generation, id))
+                    .collect(),
+                former: instance.former_runs().collect(),
                 name: name.clone(),
                 input: input.clone(),
                 options: options.clone(),
@@ -68,6 +79,46 @@ impl Wants {
             }
             _ => None,
         }
+    }
+}
+
+/// What an instance that has the id of a child is to its parent.
+enum Found {
+    /// The child, with what came of it.
+    Child(Option<Result<Json, Failure>>),
+    /// A child of turns that a reset has lost.
+    Lost,
+    /// Something else.
+    Other,
+}
+
+impl Child {
+    fn found(&self, there: &Instance) -> Found {
+        if self.is(there) {
+            return Found::Child(outcome(there));
+        }
+        if self.is_lost(there) {
+            Found::Lost
+        } else {
+            Found::Other
+        }
+    }
+
+    fn is(&self, there: &Instance) -> bool {
+        let of = there.started().parent.as_ref();
+        of.is_some_and(|of| {
+            let asked = Parent {
+                run: of.run,
+                ..self.parent.clone()
+            };
+            self.asked_by.contains(&of.run) && *of == asked
+        })
+    }
+
+    fn is_lost(&self, there: &Instance) -> bool {
+        let of = there.started().parent.as_ref();
+        let lost = |of: &Parent| of.id == self.parent.id && self.former.contains(&of.run);
+        !self.is(there) && of.is_some_and(lost)
     }
 }
 
@@ -98,29 +149,26 @@ impl Engine {
                 return self.end_task(slot, of, Err(failure));
             }
         };
-        let known = self.store.look(&id, |found| {
-            let ours = found.started().parent.as_ref() == Some(parent);
-            ours.then(|| outcome(found))
-        });
+        let known = self.store.look(&id, |there| child.found(there));
         match known {
             Err(error) => self.note(Err(SubmitError::Store(error))),
-            Ok(Some(None)) => {
+            Ok(Some(Found::Other)) => {
                 let message = format!("the instance id `{id}` is in use");
                 self.end_task(slot, of, Err(Failure::last(kind::ID_IN_USE, message)));
             }
-            Ok(Some(Some(_))) if detached => {
+            Ok(Some(Found::Child(_))) if detached => {
                 self.end_task(slot, of, Ok(Json::of(&id.as_str().into())));
             }
-            Ok(Some(Some(Some(outcome)))) => {
+            Ok(Some(Found::Child(Some(outcome)))) => {
                 let attempt = parent.attempt;
                 self.end_child(slot, of, attempt, outcome);
             }
             // It runs; its end comes back here.
-            Ok(Some(Some(None))) => {
+            Ok(Some(Found::Child(None))) => {
                 self.unstall(slot, of.task);
                 drop(self.drive(&id));
             }
-            Ok(None) => self.start_child(slot, child, id),
+            Ok(Some(Found::Lost) | None) => self.start_child(slot, child, id),
         }
     }
 
@@ -133,12 +181,26 @@ impl Engine {
             Err(error) => return self.note(Err(SubmitError::Store(error))),
         };
         let started = Started {
-            parent: Some(child.parent),
-            tags: child.options.tags,
-            ..start::fresh(id.clone(), child.name, module, child.input, self.now())
+            parent: Some(child.parent.clone()),
+            tags: child.options.tags.clone(),
+            ..start::fresh(
+                id.clone(),
+                child.name.clone(),
+                module,
+                child.input.clone(),
+                self.now(),
+            )
         };
-        match self.store.start(started, |_| Ok(Reuse::Refuse)) {
+        let mut replaced = false;
+        let begun = self.store.start(started, |there| {
+            replaced = child.is_lost(there);
+            Ok(self.unless_lost(replaced, there))
+        });
+        match begun {
             Ok(_) => {
+                if replaced {
+                    self.take_over(&self.slot(&id));
+                }
                 self.unstall(slot, of.task);
                 if detached {
                     self.end_task(slot, of, Ok(Json::of(&id.as_str().into())));
@@ -151,6 +213,17 @@ impl Engine {
             Err(SubmitError::InUse { .. }) => self.push(Job::Other(Arc::clone(slot), of.task)),
             Err(error) => self.note(Err(error)),
         }
+    }
+
+    /// What becomes of an instance that has the id of a child which is to start: it gives way if
+    /// it was a child of turns that a reset has lost.
+    fn unless_lost(&self, is_lost: bool, there: &Instance) -> Reuse {
+        if !is_lost {
+            return Reuse::Refuse;
+        }
+        let reason = Some("its parent was reset, and has started it again".to_owned());
+        let end = decide::terminate(there, reason, true, None, self.now());
+        Reuse::Replace(end.into_iter().collect())
     }
 
     /// What the name means now or, if that is asked, meant when the parent's module was deployed.
@@ -325,7 +398,11 @@ impl Engine {
 
     /// The children of an instance that answer to it and have not ended.
     pub(crate) fn unfinished_children(&self, id: &InstanceId) -> Result<Vec<InstanceId>, Error> {
-        let Some(run) = self.store.look(id, |parent| parent.started().run)? else {
+        let runs = self.store.look(id, |parent| {
+            let own = parent.started().run;
+            parent.former_runs().chain([own]).collect::<Vec<_>>()
+        })?;
+        let Some(runs) = runs else {
             return Ok(Vec::new());
         };
         let mut query = Query {
@@ -333,7 +410,8 @@ impl Engine {
             limit: 1_000,
             ..Query::default()
         };
-        let answers = |row: &&Summary| row.parent_run == Some(run) && !row.detached;
+        let answers =
+            |row: &&Summary| row.parent_run.is_some_and(|run| runs.contains(&run)) && !row.detached;
         let mut children = Vec::new();
         loop {
             let page = self.store.find(&query)?;

@@ -58,6 +58,7 @@ impl Running {
             warm: WarmSet::default(),
             wake: Wake::default(),
             guests_warm_max: setup.guests_warm_max,
+            cores,
             clock: setup.clock,
             script: setup.script,
             doorway: Doorway::new(setup.bounds),

@@ -15,7 +15,7 @@ use super::reserve::{CONFLICTS_MAX, Claim};
 use super::slot::{Slot, Waiter, Warm};
 use super::{Engine, Job};
 use crate::error::Error;
-use crate::replay::Replay;
+use crate::replay::{Course, Replay};
 use crate::start::Reuse;
 
 /// A start that waits for a worker.
@@ -46,7 +46,7 @@ enum Next {
 struct Standing {
     fence: TurnFence,
     delivered: Delivered,
-    module: Digest,
+    course: Course,
     /// Which record began its generation.
     generation_from: u64,
 }
@@ -145,6 +145,14 @@ impl Engine {
         held: &mut Option<Warm>,
     ) -> Result<(Position, Next), Error> {
         let later = started.begins_at.is_some_and(|at| at > self.now());
+        // As it starts: whoever moves it to other code before its first turn is submitted has that
+        // refused.
+        let fence = TurnFence {
+            run: started.run,
+            generation: started.generation,
+            module: started.module,
+            turns: 0,
+        };
         let (guest, end) = self.first_turn(&started)?;
         let (key, mut repeated) = (started.key.clone(), false);
         let begun = self.store.start(started, |before| {
@@ -173,8 +181,6 @@ impl Engine {
         }
         match end {
             TurnEnd::Taken { turn, state } => {
-                let fence = self.store.look(&slot.id, TurnFence::of)?;
-                let fence = fence.expect("it was started above");
                 // Whatever comes of it, the instance is started; what is not done here is due.
                 let _ = self.submit_turn(slot, fence, turn, &state, guest, held);
                 Ok((position.position, Next::Turns))
@@ -235,7 +241,7 @@ impl Engine {
             let warm = held.take().filter(|warm| warm.fence == standing.fence);
             let mut guest = match warm {
                 Some(warm) => warm.guest,
-                None => self.bring_up(slot, &standing)?,
+                None => self.bring_up(slot, standing.course, standing.generation_from)?,
             };
             // What the turn before has asked need not wait for this one.
             self.share_next();
@@ -344,15 +350,13 @@ impl Engine {
     }
 
     /// A fresh guest, replayed to where the instance stands.
-    fn bring_up(&self, slot: &Slot, standing: &Standing) -> Result<Guest, StallReason> {
+    fn bring_up(&self, slot: &Slot, course: Course, from: u64) -> Result<Guest, StallReason> {
         let unusable = |message| StallReason::ModuleUnusable { message };
-        let module = self.module(standing.module).map_err(unusable)?;
-        let mut replay = Replay::new(self, Some(module), standing.fence.generation);
+        let module = self.module(course.module).map_err(unusable)?;
+        let mut replay = Replay::new(self, module, course);
         let walked = self
             .store
-            .for_each_record(&slot.id, standing.generation_from, |_, record| {
-                replay.next(&record)
-            });
+            .for_each_record(&slot.id, from, |_, record| replay.next(&record));
         match walked {
             Ok(_) => replay
                 .guest
@@ -361,7 +365,7 @@ impl Engine {
         }
     }
 
-    fn session(self: &Arc<Self>, at: Timestamp) -> Session {
+    pub(super) fn session(self: &Arc<Self>, at: Timestamp) -> Session {
         Session::new(self.store.snapshot_when_read(at), at)
     }
 }
@@ -409,7 +413,7 @@ impl Standing {
         due.then(|| Self {
             fence: TurnFence::of(instance),
             delivered: instance.deliver(),
-            module: instance.module(),
+            course: Course::of(instance),
             generation_from: instance.generation_from(),
         })
     }
@@ -468,7 +472,7 @@ fn check_input(workflow: &Name, first: &TurnEnd) -> Result<(), Error> {
 }
 
 /// The failure of a first turn that did nothing but refuse its input.
-fn refusal<'a>(turn: &'a Turn, state: &SessionEnd) -> Option<&'a Failure> {
+pub(super) fn refusal<'a>(turn: &'a Turn, state: &SessionEnd) -> Option<&'a Failure> {
     let idle = turn.commands.is_empty() && state.writes.is_empty();
     match &turn.step {
         Step::Failed(failure) if idle && failure.kind == kind::INVALID_INPUT => Some(failure),

@@ -126,7 +126,11 @@ impl Ledger {
         let (mut instance, first) = Admitted::first(first, number)?;
         let mut admitted = vec![first];
         for copy in then {
-            if !matches!(copy.record, Record::Copied(_)) {
+            let follows_a_start = matches!(
+                copy.record,
+                Record::Copied(_) | Record::Reset(_) | Record::Moved(_)
+            );
+            if !follows_a_start {
                 return Err(broken("what follows the start of a rerun is no copy"));
             }
             admitted.push(Admitted::by(&mut instance, number, copy)?);

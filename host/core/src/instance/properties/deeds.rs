@@ -38,6 +38,8 @@ pub(super) enum Deed {
     HostDies,
     Stall(Option<u8>),
     Unstall(u8),
+    /// To the module of that number.
+    Move(u8),
     BeginTurn,
     EndTurn(Vec<Ask>, End),
 }
@@ -108,7 +110,8 @@ fn deed() -> impl Strategy<Value = Deed> {
         2 => (which.clone(), any::<bool>()).prop_map(|(task, begun)| StopAttempt(task, begun)),
         1 => Just(HostDies),
         2 => proptest::option::of(which.clone()).prop_map(Stall),
-        5 => which.prop_map(Unstall),
+        5 => which.clone().prop_map(Unstall),
+        3 => which.prop_map(Move),
         12 => Just(BeginTurn),
         35 => (vec(ask(), 0..6), end()).prop_map(|(asks, end)| EndTurn(asks, end)),
         1 => (weighted(0.2), any::<bool>(), keys()).prop_map(|(ends, all, key)| {

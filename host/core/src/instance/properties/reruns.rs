@@ -87,7 +87,7 @@ fn cut(before: &[Record], turns: u64, run: u128) -> Vec<Record> {
 }
 
 /// The instance that those records make once they are written.
-fn fold(records: &[Record]) -> Instance {
+pub(super) fn fold(records: &[Record]) -> Instance {
     let Record::Started(started) = &records[0] else {
         panic!("it begins with {:?}", records[0]);
     };
@@ -103,7 +103,7 @@ fn fold(records: &[Record]) -> Instance {
 
 /// The open tasks, without how often their attempts were started and stopped: a rerun starts them
 /// anew.
-fn open_tasks(instance: &Instance) -> BTreeMap<TaskId, Task> {
+pub(super) fn open_tasks(instance: &Instance) -> BTreeMap<TaskId, Task> {
     let mut tasks = instance.tasks().clone();
     for task in tasks.values_mut() {
         if let TaskState::Activity { starts, stops, .. } = &mut task.state {
@@ -114,7 +114,7 @@ fn open_tasks(instance: &Instance) -> BTreeMap<TaskId, Task> {
 }
 
 /// The turns in those records: number, inputs and what came of it.
-fn turns_of(records: &[Record]) -> Vec<(u64, Vec<Input>, Turn)> {
+pub(super) fn turns_of(records: &[Record]) -> Vec<(u64, Vec<Input>, Turn)> {
     let mut playback = Playback::default();
     let played = records.iter().filter_map(|record| {
         let past = playback.next(record).unwrap()?;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::tests::{json, name, started};
 use super::deeds::{Birth, Deed, Outcome};
 use crate::codec::{self, Chain};
-use crate::decide::{self, AttemptEnd, AttemptFence, Refused, TaskFence, TurnFence};
+use crate::decide::{self, AttemptEnd, AttemptFence, Move, Refused, TaskFence, TurnFence};
 use crate::record::{Event, Parent, Record, StallReason, Started};
 use crate::{Delivered, Digest, Instance, Name, RunId, TaskId, TaskState, Timestamp};
 
@@ -173,12 +173,30 @@ impl World {
                 let message = "no way".into();
                 decide::stall(it, task, StallReason::ModuleUnusable { message }, now)
             }
+            Deed::Move(which) => return self.move_to(*which),
             Deed::Unstall(nth) => match nth_of(it.stalled_tasks().keys(), *nth) {
                 Some(task) => decide::unstall(it, task, now),
                 None => return,
             },
         };
         if let Ok(record) = decided {
+            self.append(record);
+        }
+    }
+
+    /// The guest is held for that: a turn under way is not taken.
+    fn move_to(&mut self, which: u8) {
+        let it = &self.instance;
+        let to = Move {
+            to: Digest::of(&[which]),
+            contract: "0.1.0".into(),
+            features: 1,
+            input_changes_allowed: which == 0,
+            turns: it.turns(),
+        };
+        let moved = decide::move_to(it, TurnFence::of(it), to, Timestamp(self.now));
+        if let Ok(record) = moved {
+            self.under_way = None;
             self.append(record);
         }
     }
