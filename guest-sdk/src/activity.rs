@@ -23,6 +23,18 @@ pub trait Activity: 'static {
     /// What it does, for a person to read.
     const DESCRIPTION: &'static str;
 
+    /// JSON Schema of the input as text, if its type has one.
+    #[must_use]
+    fn input_schema() -> Option<String> {
+        None
+    }
+
+    /// JSON Schema of the output as text, if its type has one.
+    #[must_use]
+    fn output_schema() -> Option<String> {
+        None
+    }
+
     /// Runs one attempt.
     ///
     /// # Errors

@@ -16,10 +16,18 @@ use crate::logging;
 use crate::reactor::{Reactor, Run, Step};
 use crate::workflow::Workflow;
 
-/// One workflow of the module.
-pub struct WorkflowEntry {
+/// What the host is told of a workflow or an activity.
+struct Offered {
     name: &'static str,
     description: &'static str,
+    // Made when the host asks, so that a guest that runs pays nothing for them.
+    input_schema: fn() -> Option<String>,
+    output_schema: fn() -> Option<String>,
+}
+
+/// One workflow of the module.
+pub struct WorkflowEntry {
+    offered: Offered,
     start: fn(&str) -> Result<(Run, Step), Failure>,
 }
 
@@ -27,8 +35,12 @@ impl WorkflowEntry {
     /// The entry of a `#[workflow]` function.
     pub const fn of<W: Workflow>() -> Self {
         Self {
-            name: W::NAME,
-            description: W::DESCRIPTION,
+            offered: Offered {
+                name: W::NAME,
+                description: W::DESCRIPTION,
+                input_schema: W::input_schema,
+                output_schema: W::output_schema,
+            },
             start: start::<W>,
         }
     }
@@ -36,8 +48,7 @@ impl WorkflowEntry {
 
 /// One activity of the module.
 pub struct ActivityEntry {
-    name: &'static str,
-    description: &'static str,
+    offered: Offered,
     run: fn(ActivityContext, &str) -> Result<String, Failure>,
 }
 
@@ -45,8 +56,12 @@ impl ActivityEntry {
     /// The entry of an `#[activity]` function.
     pub const fn of<A: Activity>() -> Self {
         Self {
-            name: A::NAME,
-            description: A::DESCRIPTION,
+            offered: Offered {
+                name: A::NAME,
+                description: A::DESCRIPTION,
+                input_schema: A::input_schema,
+                output_schema: A::output_schema,
+            },
             run: run::<A>,
         }
     }
@@ -89,15 +104,15 @@ impl Workflows {
     pub fn definitions(&self) -> Vec<types::Definition> {
         self.0
             .iter()
-            .map(|entry| definition(entry.name, entry.description))
+            .map(|entry| definition(&entry.offered))
             .collect()
     }
 
     /// `workflow.start`
     pub fn start(&self, name: &str, input: &str) -> workflow_exports::Step {
         logging::install();
-        let Some(entry) = self.0.iter().find(|entry| entry.name == name) else {
-            let names = self.0.iter().map(|entry| entry.name);
+        let Some(entry) = self.0.iter().find(|entry| entry.offered.name == name) else {
+            let names = self.0.iter().map(|entry| entry.offered.name);
             return failed(unknown(kind::UNKNOWN_WORKFLOW, "workflow", name, names));
         };
         match (entry.start)(input) {
@@ -151,7 +166,7 @@ impl Activities {
     pub fn definitions(&self) -> Vec<types::Definition> {
         self.0
             .iter()
-            .map(|entry| definition(entry.name, entry.description))
+            .map(|entry| definition(&entry.offered))
             .collect()
     }
 
@@ -166,10 +181,10 @@ impl Activities {
         invocation: activity_exports::Invocation,
     ) -> Result<String, types::Failure> {
         logging::install();
-        let outcome = match self.0.iter().find(|entry| entry.name == name) {
+        let outcome = match self.0.iter().find(|entry| entry.offered.name == name) {
             Some(entry) => (entry.run)(ActivityContext::new(invocation), input),
             None => {
-                let names = self.0.iter().map(|entry| entry.name);
+                let names = self.0.iter().map(|entry| entry.offered.name);
                 Err(unknown(kind::UNKNOWN_ACTIVITY, "activity", name, names))
             }
         };
@@ -177,12 +192,12 @@ impl Activities {
     }
 }
 
-fn definition(name: &str, description: &str) -> types::Definition {
+fn definition(offered: &Offered) -> types::Definition {
     types::Definition {
-        name: name.into(),
-        description: description.into(),
-        input_schema: None,
-        output_schema: None,
+        name: offered.name.into(),
+        description: offered.description.into(),
+        input_schema: (offered.input_schema)(),
+        output_schema: (offered.output_schema)(),
     }
 }
 

@@ -119,6 +119,37 @@
 //! order. Take the time from [`Context::now`] and random numbers from [`Context::random`]; anything
 //! else that code in the sandbox can reach is the same again by itself.
 //!
+//! # Schemas
+//!
+//! A type that derives [`JsonSchema`] travels with the module as JSON Schema: `wfhost modules --json`
+//! shows what each workflow and activity takes and gives, and a deployment that changes it so that
+//! old callers cannot meet it any more is told before it happens. Import [`schemars`] with the derive:
+//! the code that it writes names that crate.
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use wfhost_sdk::{Context, JsonSchema, Result, Workflow as _, schemars, workflow};
+//!
+//! #[derive(Serialize, Deserialize, JsonSchema)]
+//! struct Order {
+//!     item: String,
+//!     #[serde(default)]
+//!     gift: bool,
+//! }
+//!
+//! #[workflow]
+//! async fn sell(ctx: Context, order: Order) -> Result<String> {
+//!     Ok(order.item)
+//! }
+//!
+//! let schema = sell::input_schema().unwrap();
+//! assert!(schema.contains(r#""required":["item"]"#));
+//! ```
+//!
+//! It is asked for only when a module is deployed, and reads serde's attributes. What serde alone
+//! cannot say, such as the type behind `deserialize_with`, is said with `#[schemars(…)]`. A type
+//! without it works as ever; nothing is claimed of it then. The feature `schemas`, on by default, holds all of this.
+//!
 //! # Testing
 //!
 //! A workflow is tested natively, without a host and without Wasm, by plain `cargo test`: [`testing`]
@@ -168,6 +199,7 @@ mod logging;
 mod options;
 mod reactor;
 mod saga;
+mod schema;
 mod state;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
@@ -187,6 +219,8 @@ pub use workflow::Workflow;
 pub use futures::future::{join_all, select_all, try_join_all};
 pub use futures::stream::{self, FuturesOrdered, FuturesUnordered, StreamExt};
 pub use futures::{join, select_biased as select, try_join};
+#[cfg(feature = "schemas")]
+pub use schemars::{self, JsonSchema};
 pub use wfhost_sdk_macros::{activity, workflow};
 
 /// What the macros write into an author's crate. Not for use by hand; may change at any time.
@@ -198,4 +232,7 @@ pub mod __private {
     pub use crate::bindings::{activity, workflow};
     pub use crate::failure::{Outcome, convert};
     pub use crate::guest::{Activities, ActivityEntry, WorkflowEntry, Workflows, assert_unique};
+    pub mod schema {
+        pub use crate::schema::{Known, Of, Unknown};
+    }
 }

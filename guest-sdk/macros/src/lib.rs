@@ -28,6 +28,7 @@ const NAME_BYTES_MAX: usize = 200;
 /// The function takes the `Context`, and one input of any type that serde can read, which may be
 /// left out: then the input is `null`. It returns a `Result` of any type that serde can write, with
 /// any error. The name is the function's unless given; the description is its documentation.
+/// Types that have `JsonSchema` are described to the host.
 #[proc_macro_attribute]
 pub fn workflow(attribute: TokenStream, item: TokenStream) -> TokenStream {
     expand(&Role::Workflow, attribute.into(), item.into())
@@ -43,6 +44,7 @@ pub fn workflow(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// The function takes the `ActivityContext`, and one input of any type that serde can read, which
 /// may be left out: then the input is `null`. It returns a `Result` of any type that serde can
 /// write, with any error. The name is the function's unless given; the description is its documentation.
+/// Types that have `JsonSchema` are described to the host.
 #[proc_macro_attribute]
 pub fn activity(attribute: TokenStream, item: TokenStream) -> TokenStream {
     expand(&Role::Activity, attribute.into(), item.into())
@@ -134,11 +136,28 @@ fn implementation(role: &Role, attribute: Tokens, function: &ItemFn) -> Result<T
                 };
             }
 
+            // Asks whether a type has a schema: see `wfhost_sdk::__private::schema`.
+            macro_rules! schema {
+                ($type:ty, $side:ident) => {{
+                    #[allow(unused_imports)]
+                    use ::wfhost_sdk::__private::schema::{Known as _, Of, Unknown as _};
+                    (&Of::<$type>::new()).$side()
+                }};
+            }
+
             impl ::wfhost_sdk::#role for #identifier {
                 type Input = #input;
                 type Output = #output;
                 const NAME: &'static str = #name;
                 const DESCRIPTION: &'static str = #description;
+
+                fn input_schema() -> ::core::option::Option<::std::string::String> {
+                    schema!(#input, input)
+                }
+
+                fn output_schema() -> ::core::option::Option<::std::string::String> {
+                    schema!(#output, output)
+                }
 
                 #[allow(clippy::needless_borrow, clippy::unused_unit)]
                 #run

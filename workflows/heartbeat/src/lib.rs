@@ -12,7 +12,9 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use wfhost_sdk::{ActivityContext, Context, Result, activity, select, workflow};
+use wfhost_sdk::{
+    ActivityContext, Context, JsonSchema, Result, activity, schemars, select, workflow,
+};
 
 wfhost_sdk::export!(workflows: [heartbeat], activities: [beat]);
 
@@ -21,7 +23,7 @@ wfhost_sdk::export!(workflows: [heartbeat], activities: [beat]);
 const BEATS_PER_GENERATION: u64 = 10;
 
 /// The input: how to beat, and how far it has come.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 struct Rhythm {
     /// The time from one beat to the next, in milliseconds.
     every_ms: u64,
@@ -33,7 +35,7 @@ struct Rhythm {
 }
 
 /// The result.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 struct Beaten {
     /// How many beats there were.
     beats: u64,

@@ -9,25 +9,27 @@ mod client;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use wfhost_sdk::{ActivityContext, Context, Result, RetryPolicy, activity, workflow};
+use wfhost_sdk::{
+    ActivityContext, Context, JsonSchema, Result, RetryPolicy, activity, schemars, workflow,
+};
 
 wfhost_sdk::export!(workflows: [http_check], activities: [http_get]);
 
 /// What to fetch.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 struct Page {
     url: String,
 }
 
 /// What the server answered.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 struct Answer {
     status: u16,
     body: String,
 }
 
 /// How a website is.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Check {
     url: String,
     healthy: bool,

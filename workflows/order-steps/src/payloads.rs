@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use wfhost_sdk::{JsonSchema, schemars};
 
 /// An order: the input of the workflow.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct OrderPayload {
     /// The item.
@@ -24,11 +25,12 @@ pub struct OrderPayload {
         deserialize_with = "seconds",
         skip_serializing
     )]
+    #[schemars(with = "f64")]
     pub simulated_work: Duration,
 }
 
 /// The result of the workflow.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct OrderResult {
     /// Whether the customer gets what was ordered.
@@ -36,7 +38,7 @@ pub struct OrderResult {
 }
 
 /// Whether so many of an item are in stock.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct InventoryRequest {
     /// The order.
@@ -59,7 +61,7 @@ impl InventoryRequest {
 }
 
 /// The answer to an [`InventoryRequest`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct InventoryResult {
     /// Whether there is enough.
@@ -69,7 +71,7 @@ pub struct InventoryResult {
 }
 
 /// A payment for so many of an item.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct PaymentRequest {
     /// The order.
@@ -95,7 +97,7 @@ impl PaymentRequest {
 }
 
 /// A message to the customer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct Notification {
     /// What it says.
@@ -103,7 +105,7 @@ pub struct Notification {
 }
 
 /// The input of a step that needs none.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Nothing {}
 
 /// An item in the state store, under its name.
@@ -119,7 +121,7 @@ pub struct Stock {
 }
 
 /// An amount of money, written without decimals where it has none: `15000`, `99.5`.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Money(pub f64);
 

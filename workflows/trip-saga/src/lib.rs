@@ -11,7 +11,9 @@
 //! books in the state store.
 
 use serde::{Deserialize, Serialize};
-use wfhost_sdk::{ActivityContext, Context, Failure, Result, Saga, activity, workflow};
+use wfhost_sdk::{
+    ActivityContext, Context, Failure, JsonSchema, Result, Saga, activity, schemars, workflow,
+};
 
 wfhost_sdk::export!(
     workflows: [book_trip],
@@ -19,7 +21,7 @@ wfhost_sdk::export!(
 );
 
 /// The input: where to go.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 struct Trip {
     /// The city.
     to: String,
@@ -29,7 +31,7 @@ struct Trip {
 }
 
 /// The result: what was booked.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 struct Bookings {
     flight: Reservation,
     hotel: Reservation,
@@ -37,7 +39,7 @@ struct Bookings {
 }
 
 /// One thing that was booked, by its key in the state store.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 struct Reservation(String);
 
 /// Books all that a trip needs. If one part cannot be had, gives back what was booked already.

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use wfhost_sdk::{
-    ActivityContext, Context, Result, RetryPolicy, StreamExt as _, activity, stream, workflow,
+    ActivityContext, Context, JsonSchema, Result, RetryPolicy, StreamExt as _, activity, schemars,
+    stream, workflow,
 };
 
 wfhost_sdk::export!(workflows: [word_count], activities: [count_words]);
@@ -25,7 +26,7 @@ const CALLS_AT_ONCE_MAX: usize = 8;
 type Counts = BTreeMap<String, u64>;
 
 /// The input: a text, and how it is cut.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 struct Job {
     /// What to count.
     text: String,
