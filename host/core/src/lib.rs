@@ -6,8 +6,10 @@
 
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
+mod binding;
 pub mod codec;
 pub mod decide;
+pub mod deployment;
 mod due;
 mod failure;
 mod ids;
@@ -20,6 +22,8 @@ pub mod rerun;
 pub mod state;
 mod time;
 
+pub use binding::{Binding, Bindings, Candidate, InvalidShare, Share};
+pub use deployment::{Deployment, DeploymentKind, DeploymentNumber, Moved};
 pub use due::Work;
 pub use failure::{Failure, RetryPolicy, kind};
 pub use ids::{
