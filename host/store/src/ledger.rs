@@ -13,6 +13,7 @@ use wfhost_core::{Digest, Instance, InstanceId, Json, Position};
 
 use crate::error::Error;
 use crate::overlay::Overlay;
+use crate::registry::Registry;
 use crate::summary::Summary;
 
 pub(crate) use admit::{Incoming, Written};
@@ -45,11 +46,14 @@ pub(crate) struct Ledger {
     marks: [Position; 2],
     /// Which large payloads the records of the tail name, those that name any.
     named: BTreeMap<Position, Vec<Digest>>,
+    /// Which instances the records of the tail put on which modules.
+    recorded_on: VecDeque<(Position, Digest, InstanceId)>,
     live: HashMap<InstanceId, Live>,
     /// Instances that are being loaded; they must not be evicted meanwhile.
     loading: HashMap<InstanceId, u32>,
     pub(crate) outside: Outside,
     pub(crate) overlay: Overlay,
+    pub(crate) registry: Registry,
     /// Large payloads of records that are not durable yet, with the position that needs them.
     payloads: HashMap<Digest, (Position, Json)>,
     pub(crate) undurable_bytes: u64,
@@ -212,6 +216,13 @@ impl Ledger {
         self.named.clone()
     }
 
+    /// An instance that a record of the tail put on a module, which may have left it or ended since.
+    pub(crate) fn recorded_on(&self, module: Digest) -> Option<&InstanceId> {
+        let mut recorded = self.recorded_on.iter();
+        let recorded = recorded.find(|(_, on, _)| *on == module);
+        recorded.map(|(_, _, id)| id)
+    }
+
     /// Whether all that memory knows of an instance is on disk, and nothing can happen to it.
     pub(crate) fn may_be_purged(&self, id: &InstanceId) -> bool {
         self.live
@@ -264,6 +275,8 @@ impl Ledger {
         let rows = self.log_rows.partition_point(|end| *end <= position);
         self.log_rows.drain(..rows);
         self.named = self.named.split_off(&position.next());
+        let recorded = self.recorded_on.partition_point(|(at, ..)| *at <= position);
+        self.recorded_on.drain(..recorded);
         let mut owners: Vec<u64> = Vec::new();
         for row in self.tail.drain(..gone) {
             self.ungathered_bytes -= row.bytes;

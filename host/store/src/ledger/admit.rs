@@ -8,6 +8,7 @@ use wfhost_core::{BrokenHistory, Digest, Instance, InstanceId, Json, Position};
 
 use super::{Ledger, Live, OUTSIDE, Row};
 use crate::payloads;
+use crate::registry::runs_on;
 
 /// A record that asks to be taken in: a new one, or one that was met in the log.
 pub(crate) struct Incoming {
@@ -221,6 +222,9 @@ impl Ledger {
         let written = stored.as_ref().map_or(&record, |(stored, _)| stored);
         for (write, stored) in record.writes().zip(written.writes()) {
             self.overlay.write(position, write, stored);
+        }
+        if let (Some(module), Some(id)) = (runs_on(&record), id) {
+            self.recorded_on.push_back((position, module, id.clone()));
         }
         let mut bytes = encoded.len() as u64;
         for (digest, text) in stored.into_iter().flat_map(|(_, taken)| taken) {

@@ -94,7 +94,9 @@ fn readers_and_starters_meet_whole_instances_while_others_are_purged() {
                         input: large(["x", "y"][round % 2], 66_000),
                         ..started(name)
                     };
-                    store.start(begin, |_| Ok(Reuse::Replace(vec![]))).unwrap();
+                    ready(&store)
+                        .start(begin, |_| Ok(Reuse::Replace(vec![])))
+                        .unwrap();
                     submit(&store, &id(name), completed()).unwrap();
                 }
                 if round % 3 == 0 {

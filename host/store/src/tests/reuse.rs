@@ -32,7 +32,7 @@ fn life(number: u64) -> Started {
 }
 
 fn replace(store: &Store, number: u64) {
-    store
+    ready(store)
         .start(life(number), |old| {
             let ended = old.status().has_ended();
             Ok(Reuse::Replace(if ended {
@@ -125,7 +125,7 @@ fn who_listens_hears_of_the_end_before_the_start() {
             .push((id.to_string(), submitted.position, kinds));
     });
     start(&store, started("a")).unwrap();
-    let begun = store.start(life(2), |_| Ok(Reuse::Replace(vec![terminated()])));
+    let begun = ready(&store).start(life(2), |_| Ok(Reuse::Replace(vec![terminated()])));
     let begun = begun.unwrap();
     assert_eq!(begun.before.unwrap().position, Position(2));
     assert_eq!(begun.submitted.position, Position(3));
@@ -138,12 +138,12 @@ fn who_listens_hears_of_the_end_before_the_start() {
 fn what_a_start_may_not_replace_stays_as_it_is() {
     let store = memory();
     start(&store, started("a")).unwrap();
-    let alive = store.start(life(2), |_| Ok(Reuse::Replace(vec![])));
+    let alive = ready(&store).start(life(2), |_| Ok(Reuse::Replace(vec![])));
     assert!(
         matches!(alive, Err(SubmitError::Impossible(_))),
         "{alive:?}"
     );
-    let refused = store.start(life(2), |_| Err(decide::Refused::Stale));
+    let refused = ready(&store).start(life(2), |_| Err(decide::Refused::Stale));
     assert!(
         matches!(refused, Err(SubmitError::Refused(_))),
         "{refused:?}"
@@ -152,7 +152,7 @@ fn what_a_start_may_not_replace_stays_as_it_is() {
         generation: 1,
         ..life(2)
     };
-    let later = store.start(later, |_| Ok(Reuse::Replace(vec![terminated()])));
+    let later = ready(&store).start(later, |_| Ok(Reuse::Replace(vec![terminated()])));
     assert!(
         matches!(later, Err(SubmitError::Impossible(_))),
         "{later:?}"
@@ -181,12 +181,12 @@ fn a_rerun_takes_its_copies_in_with_its_start() {
         ..started("a")
     };
     let wrong = vec![turn(vec![], vec![], Step::Waiting)];
-    let wrong = store.start_rerun(start.clone(), wrong, |_| Ok(Reuse::Refuse));
+    let wrong = ready(&store).start_rerun(start.clone(), wrong, |_| Ok(Reuse::Refuse));
     assert!(
         matches!(wrong, Err(SubmitError::Impossible(_))),
         "{wrong:?}"
     );
-    let begun = store
+    let begun = ready(&store)
         .start_rerun(start, copies.clone(), |_| Ok(Reuse::Refuse))
         .unwrap();
     assert_eq!(begun.submitted.records.len(), 3);
@@ -212,7 +212,7 @@ fn live_on(store: &Store) -> Result<(), Box<dyn std::error::Error>> {
                 id: id(name),
                 ..life(number)
             };
-            store.start(begin, |old| {
+            ready(store).start(begin, |old| {
                 let ended = old.status().has_ended();
                 Ok(Reuse::Replace(if ended {
                     vec![]
