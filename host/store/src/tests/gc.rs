@@ -277,6 +277,15 @@ fn an_instance_that_has_left_a_module_holds_it_until_the_file_says_so() {
     assert_eq!(list(&store).unwrap()[0].module, Digest::of(b"new"));
 }
 
+/// Tells the others that it is over, also when it panics.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// Every instance that is recorded has its module, in memory and after a crash, whatever is deployed
 /// and removed meanwhile.
 #[test]
@@ -298,13 +307,15 @@ fn no_instance_loses_its_module_to_a_collection_at_the_same_time() {
         let starts = |side: usize| {
             let (store, over) = (&store, &over);
             move || {
+                let _ends_the_others = Ends(over);
                 let mut refused = 0;
                 for number in 0..400 {
                     let name = format!("i{side}-{number}");
                     // It may be a module of long ago by now.
                     let module = store.bound(Role::Workflow, &order(), &id(&name));
                     let module = module.unwrap().unwrap();
-                    std::thread::yield_now();
+                    // A commit long, so that it may be moved and removed meanwhile.
+                    store.wait_durable(store.submitted()).unwrap();
                     let begin = Started {
                         module,
                         ..started(&name)
@@ -323,7 +334,6 @@ fn no_instance_loses_its_module_to_a_collection_at_the_same_time() {
                         Err(error) => panic!("{error}"),
                     }
                 }
-                over.store(true, Ordering::Release);
                 refused
             }
         };
