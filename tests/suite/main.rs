@@ -16,6 +16,7 @@ mod kill;
 mod new;
 mod order;
 mod parked;
+mod registry;
 mod replays;
 mod scale;
 mod semantics;

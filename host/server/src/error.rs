@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use wfhost_core::{Digest, InstanceId, Name, Role, Status};
-use wfhost_store::{OpenError, SubmitError};
+use wfhost_store::{BindingError, OpenError, SubmitError};
 
 /// An error of the host. [`Error::is_callers`] tells a mistake of the caller from a failure of the
 /// host.
@@ -34,6 +34,17 @@ pub enum Error {
         /// Why not.
         message: String,
     },
+    /// The module of an instance that was to start was removed meanwhile.
+    #[error(
+        "the module {module} was removed from the data file; deploy it again, or start on what its workflow's name means now"
+    )]
+    ModuleRemoved {
+        /// Which.
+        module: Digest,
+    },
+    /// Names could not be given to other modules. Nothing has changed.
+    #[error(transparent)]
+    Binding(#[from] BindingError),
     /// There is no instance of that id.
     #[error("there is no instance `{id}`; `wfhost list` shows those there are")]
     NoSuchInstance {
@@ -196,8 +207,10 @@ impl Error {
     #[must_use]
     pub fn is_callers(&self) -> bool {
         match self {
+            Self::Binding(error) => !matches!(error, BindingError::Store(_)),
             Self::Open(OpenError::Missing { .. })
             | Self::Rejected { .. }
+            | Self::ModuleRemoved { .. }
             | Self::NoSuchInstance { .. }
             | Self::NoSuchWorkflow { .. }
             | Self::InvalidInput { .. }
@@ -231,6 +244,7 @@ impl From<(InstanceId, SubmitError)> for Error {
         match error {
             SubmitError::NoSuchInstance(id) => Self::NoSuchInstance { id },
             SubmitError::InUse { status } => Self::IdInUse { id, status },
+            SubmitError::ModuleMissing { module } => Self::ModuleRemoved { module },
             SubmitError::Refused(_) => Self::Ended {
                 id,
                 status: Status::Terminated,

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
-use wfhost_core::{Digest, Instance, ModuleInfo, Name, Position, Role, Status};
+use wfhost_core::{Binding, Instance, ModuleInfo, Name, Position, Role, Status};
 use wfhost_sandbox::{AllowedHost, Limits, OutsideCall, Sandbox};
 use wfhost_store::{Moved, NewModule, Store};
 
 use crate::checked::{Checked, offered_once, prepare};
 use crate::engine::{Bounds, Clock, Engine, Modules, Observed, Running, Script, Setup};
 use crate::error::Error;
+use crate::modules::DeployOptions;
 use crate::tidy::{self, Retention};
 
 /// An outside world made up for a test.
@@ -84,8 +85,10 @@ pub struct Upload {
 pub struct Deployment {
     /// The modules, in the order given.
     pub modules: Vec<ModuleInfo>,
-    /// The names that mean another module now.
+    /// The names that mean something else now.
     pub moved: Vec<Moved>,
+    /// How it is recorded; not at all if it brought nothing new and moved nothing.
+    pub recorded: Option<wfhost_core::Deployment>,
 }
 
 /// How an instance stands once it does not move any more.
@@ -281,6 +284,18 @@ impl Host {
     /// # Errors
     /// If one is rejected, nothing has changed.
     pub async fn deploy(&self, uploads: Vec<Upload>) -> Result<Deployment, Error> {
+        self.deploy_with(uploads, DeployOptions::default()).await
+    }
+
+    /// Deploys modules as [`Host::deploy`] does, by somebody, or for a share of the instances.
+    ///
+    /// # Errors
+    /// If one is rejected, nothing has changed.
+    pub async fn deploy_with(
+        &self,
+        uploads: Vec<Upload>,
+        options: DeployOptions,
+    ) -> Result<Deployment, Error> {
         let engine = Arc::clone(self.engine());
         blocking(move || {
             let prepared = uploads
@@ -288,7 +303,7 @@ impl Host {
                 .map(|upload| prepare(&engine.sandbox, upload));
             let modules = prepared.collect::<Result<Vec<_>, _>>()?;
             offered_once(&modules)?;
-            deploy(&engine, modules)
+            deploy(&engine, modules, &options)
         })
         .await
     }
@@ -298,8 +313,21 @@ impl Host {
     /// # Errors
     /// If the data file failed; then nothing has changed.
     pub async fn deploy_checked(&self, checked: Checked) -> Result<Deployment, Error> {
+        let options = DeployOptions::default();
+        self.deploy_checked_with(checked, options).await
+    }
+
+    /// Deploys modules that were checked before, by somebody, or for a share of the instances.
+    ///
+    /// # Errors
+    /// If the data file failed; then nothing has changed.
+    pub async fn deploy_checked_with(
+        &self,
+        checked: Checked,
+        options: DeployOptions,
+    ) -> Result<Deployment, Error> {
         let engine = Arc::clone(self.engine());
-        blocking(move || deploy(&engine, checked.modules)).await
+        blocking(move || deploy(&engine, checked.modules, &options)).await
     }
 
     /// The modules, in the order of their first deployment.
@@ -310,11 +338,11 @@ impl Host {
         Ok(self.store.modules()?)
     }
 
-    /// Which module each name means now.
+    /// What each name means now.
     ///
     /// # Errors
     /// If the data file failed.
-    pub fn bindings(&self) -> Result<Vec<(Role, Name, Digest)>, Error> {
+    pub fn bindings(&self) -> Result<Vec<(Role, Name, Binding)>, Error> {
         Ok(self.store.bindings()?)
     }
 
@@ -397,7 +425,11 @@ fn sandbox(options: &Options) -> Result<Sandbox, Error> {
     })
 }
 
-fn deploy(engine: &Arc<Engine>, modules: Vec<NewModule>) -> Result<Deployment, Error> {
+fn deploy(
+    engine: &Arc<Engine>,
+    modules: Vec<NewModule>,
+    options: &DeployOptions,
+) -> Result<Deployment, Error> {
     let together: Vec<_> = modules.iter().map(|module| module.info.digest).collect();
     let modules = modules.into_iter().map(|mut module| {
         module.info.deployed_with.clone_from(&together);
@@ -405,11 +437,14 @@ fn deploy(engine: &Arc<Engine>, modules: Vec<NewModule>) -> Result<Deployment, E
     });
     let modules: Vec<_> = modules.collect();
     let infos = modules.iter().map(|module| module.info.clone()).collect();
-    let moved = engine.store.deploy(modules, engine.now())?;
+    let DeployOptions { by, share } = options;
+    let store = &engine.store;
+    let recorded = store.deploy(modules, *share, by.as_deref(), engine.now())?;
     engine.retry_stalled()?;
     Ok(Deployment {
         modules: infos,
-        moved,
+        moved: recorded.iter().flat_map(|it| it.moved.clone()).collect(),
+        recorded,
     })
 }
 

@@ -30,6 +30,7 @@ mod entries;
 mod error;
 mod host;
 mod instances;
+mod modules;
 mod narrate;
 pub mod package;
 mod replay;
@@ -48,16 +49,22 @@ pub use error::Error;
 #[doc(hidden)]
 pub use host::{Compiler, Outside};
 pub use host::{Deployment, Host, Options, Settled, Upload};
+pub use modules::DeployOptions;
 pub use narrate::{Narrator, Told, waits_for};
 pub use replay::Replayed;
 pub use start::{Reuse, StartRequest};
 pub use starting::RerunRequest;
 pub use tidy::Retention;
+pub use wfhost_core::Deployment as RecordedDeployment;
 pub use wfhost_core::record::{Entry, Event, Record, StallReason, StateWrite};
 pub use wfhost_core::{
-    Digest, Failure, Instance, InstanceId, Json, ModuleInfo, Name, Role, RunId, Status, Timestamp,
+    Binding, Candidate, DeploymentKind, DeploymentNumber, Digest, Failure, Instance, InstanceId,
+    InvalidShare, Json, ModuleInfo, Moved, Name, Role, RunId, Share, Status, Timestamp,
 };
 pub use wfhost_sandbox::{AllowedHost, InvalidHost, Limits};
 #[doc(hidden)]
 pub use wfhost_store::Memory;
-pub use wfhost_store::{Page, Query, Summary};
+pub use wfhost_store::{
+    BindingError, Collected, GcOptions, ModuleNeeds, Names, Need, Page, Query, RemovedModule,
+    Summary,
+};

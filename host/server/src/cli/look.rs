@@ -189,7 +189,8 @@ impl Modules {
             let bound = |role: Role, name: &wfhost_core::Name| {
                 bindings
                     .iter()
-                    .any(|it| (it.0, &it.1, it.2) == (role, name, info.digest))
+                    .filter(|it| (it.0, &it.1) == (role, name))
+                    .any(|it| it.2.modules().any(|(module, _)| module == info.digest))
             };
             if self.json {
                 print(&view::module(&info, bound).to_string())?;

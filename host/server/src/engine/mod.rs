@@ -586,6 +586,7 @@ impl Engine {
             | Err(
                 SubmitError::Refused(_)
                 | SubmitError::NoSuchInstance(_)
+                | SubmitError::ModuleMissing { .. }
                 | SubmitError::InUse { .. },
             ) => {}
         }
