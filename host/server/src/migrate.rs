@@ -217,9 +217,8 @@ fn migrate(
     request: MigrateRequest,
 ) -> Result<Migrated, Error> {
     let to = fit(engine, id, request.to)?;
-    let ended = || engine.no_longer(id);
     let end = engine.move_instance(id, &to, request.allow_input_changes)?;
-    let end = end.ok_or(()).or_else(|()| Err(ended()))?;
+    let end = end.ok_or_else(|| engine.no_longer(id))?;
     if !end.moved && end.from != request.to {
         return Err(Error::NotTheSame {
             id: id.clone(),

@@ -337,7 +337,7 @@ fn walk(
         Ok(())
     };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..engine.cores).map(|_| scope.spawn(&work)).collect();
+        let workers: Vec<_> = (0..engine.cores).map(|_| scope.spawn(work)).collect();
         let ends = workers.into_iter().map(|worker| {
             // It panics only by a mistake of the host, which has been printed.
             worker.join().unwrap_or(Err(Error::Unknown))

@@ -65,21 +65,23 @@ impl Verdict {
     pub(crate) fn of_stray(stray: Stray) -> Result<Self, wfhost_store::Error> {
         match stray {
             Stray::Store(error) => Err(error),
-            Stray::Replay(ReplayError::Diverged(divergence)) => Ok(Self::of_divergence(divergence)),
+            Stray::Replay(ReplayError::Diverged(divergence)) => {
+                Ok(Self::of_divergence(*divergence))
+            }
             other => Ok(Self::NotReplayed {
                 message: other.reason().to_string(),
             }),
         }
     }
 
-    fn of_divergence(divergence: Box<Divergence>) -> Self {
+    fn of_divergence(divergence: Divergence) -> Self {
         let unread = divergence.failure.as_ref();
         match unread.filter(|failure| UNREAD.contains(&failure.kind.as_str())) {
             Some(failure) => Self::InterfaceChanged {
                 turn: divergence.turn,
                 message: failure.message.clone(),
             },
-            None => Self::Diverges(*divergence),
+            None => Self::Diverges(divergence),
         }
     }
 }

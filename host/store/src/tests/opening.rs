@@ -118,7 +118,7 @@ fn a_newer_format_is_refused_by_its_number() {
             error,
             OpenError::UnknownFormat {
                 found: 9,
-                known: 3,
+                known: 4,
                 ..
             }
         ),
