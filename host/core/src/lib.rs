@@ -12,11 +12,13 @@ mod due;
 mod failure;
 mod ids;
 mod instance;
+pub mod interface;
 mod json;
 mod module;
 pub mod record;
 pub mod replay;
 pub mod rerun;
+pub mod schema;
 pub mod state;
 mod time;
 
