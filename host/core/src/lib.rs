@@ -25,8 +25,8 @@ mod time;
 pub use due::Work;
 pub use failure::{Failure, RetryPolicy, kind};
 pub use ids::{
-    Digest, DurationMs, EventName, InstanceId, InvalidId, InvalidName, Name, Position, RunId,
-    TaskId,
+    Digest, DigestBuilder, DurationMs, EventName, InstanceId, InvalidId, InvalidName, Name,
+    Position, RunId, TaskId,
 };
 pub use instance::{BrokenHistory, Delivered, Input, Instance, Status, Task, TaskState};
 pub use json::{InvalidJson, Json};

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::capsule::CapsuleError;
 use wfhost_core::{Digest, InstanceId, Name, Role, Status};
 use wfhost_store::{OpenError, SubmitError};
 
@@ -178,6 +179,9 @@ pub enum Error {
         "the host failed; whether the last steps are on disk is unknown; run again with the same --id to go on from what is there"
     )]
     Unknown,
+    /// It is no capsule that this host can read, or it cannot be read or written.
+    #[error(transparent)]
+    Capsule(#[from] CapsuleError),
     /// A package could not be built.
     #[error("{0}")]
     Build(String),
@@ -213,6 +217,7 @@ impl Error {
             | Self::NoSuchTurn { .. }
             | Self::WrongVersion { .. }
             | Self::InvalidKey { .. }
+            | Self::Capsule(_)
             | Self::Build(_)
             | Self::File { .. } => true,
             Self::Open(_)

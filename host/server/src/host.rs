@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
+use wfhost_core::interface::{Bound, InterfaceDiff};
 use wfhost_core::{Digest, Instance, ModuleInfo, Name, Position, Role, Status};
 use wfhost_sandbox::{AllowedHost, Limits, OutsideCall, Sandbox};
 use wfhost_store::{Moved, NewModule, Store};
@@ -300,6 +301,36 @@ impl Host {
     pub async fn deploy_checked(&self, checked: Checked) -> Result<Deployment, Error> {
         let engine = Arc::clone(self.engine());
         blocking(move || deploy(&engine, checked.modules)).await
+    }
+
+    /// Deploys a module as another host found it to be.
+    pub(crate) async fn deploy_known(&self, module: NewModule) -> Result<(), Error> {
+        let engine = Arc::clone(self.engine());
+        blocking(move || deploy(&engine, vec![module]).map(drop)).await
+    }
+
+    /// What modules to be deployed would change for those who call the names that they offer, and
+    /// what of the outside they can reach that could not be reached before.
+    ///
+    /// # Errors
+    /// If the data file failed.
+    pub fn interface_diff(&self, checked: &Checked) -> Result<InterfaceDiff, Error> {
+        let modules = self.store.modules()?;
+        let bindings = self.store.bindings()?;
+        let bound = bindings.iter().filter_map(|(role, name, digest)| {
+            let module = modules.iter().find(|info| info.digest == *digest)?;
+            Some(Bound {
+                role: *role,
+                name,
+                module,
+            })
+        });
+        let new: Vec<_> = checked.modules().collect();
+        Ok(InterfaceDiff::of(
+            &bound.collect::<Vec<_>>(),
+            &new,
+            wfhost_sandbox::reaches_outside,
+        ))
     }
 
     /// The modules, in the order of their first deployment.

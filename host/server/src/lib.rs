@@ -23,6 +23,7 @@
 //! ```
 
 mod asking;
+pub mod capsule;
 mod checked;
 pub mod cli;
 mod engine;
@@ -39,6 +40,7 @@ mod tidy;
 pub mod view;
 
 pub use asking::Children;
+pub use capsule::{Capsule, CapsuleError, Exported};
 pub use checked::Checked;
 pub use engine::{Bounds, Clock, Observed};
 #[doc(hidden)]
@@ -53,7 +55,9 @@ pub use replay::Replayed;
 pub use start::{Reuse, StartRequest};
 pub use starting::RerunRequest;
 pub use tidy::Retention;
+pub use wfhost_core::interface::{DefinitionDiff, Fate, InterfaceDiff, ModuleDiff};
 pub use wfhost_core::record::{Entry, Event, Record, StallReason, StateWrite};
+pub use wfhost_core::schema::{Change, Impact};
 pub use wfhost_core::{
     Digest, Failure, Instance, InstanceId, Json, ModuleInfo, Name, Role, RunId, Status, Timestamp,
 };

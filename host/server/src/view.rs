@@ -2,6 +2,7 @@
 //! times in RFC 3339, a field that does not apply is null.
 
 use serde_json::{Map, Value, json};
+use wfhost_core::interface::{DefinitionDiff, Fate, InterfaceDiff, ModuleDiff};
 use wfhost_core::record::{
     Accepted, Attempt, Command, EndedHow, Entry, Event, Happening, LogLine, Parent, Record, Rerun,
     StallReason, StateCall, StateWrite, Step, Turn,
@@ -82,6 +83,40 @@ pub fn module(info: &ModuleInfo, bound: impl Fn(Role, &Name) -> bool) -> Value {
         "workflows": definitions(Role::Workflow, &info.workflows),
         "activities": definitions(Role::Activity, &info.activities),
     })
+}
+
+/// What a deployment changes of interfaces: `modules`, each with `module`, `label`, `replaces`,
+/// `contained`, `was_contained`, `gained`, `lost` and `definitions`, each of those with `role`,
+/// `name`, `fate` (`added`, `replaced`, `unmoved`, `removed`), `from` (the module that the name
+/// means now) and `changes`, each of those with `path`, `what` and `impact` (`fits`, `unknown`,
+/// `breaks`).
+#[must_use]
+pub fn interface_diff(diff: &InterfaceDiff) -> Value {
+    let definition = |it: &DefinitionDiff| {
+        let (fate, from) = match it.fate {
+            Fate::Added => ("added", None),
+            Fate::Unmoved => ("unmoved", None),
+            Fate::Replaced { from } => ("replaced", Some(from)),
+            Fate::Removed { stays_on } => ("removed", Some(stays_on)),
+        };
+        json!({
+            "role": it.role.as_str(), "name": it.name.as_str(), "fate": fate,
+            "from": from.map(|it| it.to_string()), "changes": it.changes,
+        })
+    };
+    let module = |it: &ModuleDiff| {
+        let replaces = it.replaces.iter();
+        let replaces =
+            replaces.map(|(digest, label)| json!({ "module": digest.to_string(), "label": label }));
+        json!({
+            "module": it.module.to_string(), "label": it.label,
+            "replaces": replaces.collect::<Vec<_>>(),
+            "contained": it.contained, "was_contained": it.was_contained,
+            "gained": it.gained, "lost": it.lost,
+            "definitions": it.definitions.iter().map(definition).collect::<Vec<_>>(),
+        })
+    };
+    json!({ "modules": diff.modules.iter().map(module).collect::<Vec<_>>() })
 }
 
 /// A turn: `number`, `at`, `inputs`, `commands`, `state`, `step`, `log`.

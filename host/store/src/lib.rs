@@ -14,6 +14,7 @@ mod find;
 mod gather;
 mod history;
 mod holder;
+mod import;
 mod index;
 mod ledger;
 mod look;

@@ -5,6 +5,7 @@ mod ask;
 mod bench;
 mod build;
 mod code_cache;
+mod export;
 mod find;
 mod follow;
 mod hosting;
@@ -13,10 +14,12 @@ mod look;
 mod new;
 mod purge;
 mod query;
+mod replay;
 mod rerun;
 mod run;
 mod start;
 mod state;
+mod step;
 pub(crate) mod text;
 mod wait;
 mod why;
@@ -95,7 +98,8 @@ enum Command {
     Show(look::Show),
     Why(why::Why),
     History(look::History),
-    Replay(look::Replay),
+    Replay(replay::Replay),
+    Export(export::Export),
     #[command(subcommand)]
     State(state::State),
     Modules(look::Modules),
@@ -124,6 +128,7 @@ impl Command {
             Self::Why(why) => why.run().await,
             Self::History(history) => history.run().await,
             Self::Replay(replay) => replay.run().await,
+            Self::Export(export) => export.run().await,
             Self::State(state) => state.run().await,
             Self::Modules(modules) => modules.run().await,
             Self::New(new) => new.run(),
