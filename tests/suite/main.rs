@@ -5,12 +5,14 @@
 mod bad_input;
 mod bench;
 mod bounds;
+mod capsules;
 mod code_cache;
 mod commands;
 mod contention;
 mod effectful;
 mod guests;
 mod http;
+mod interfaces;
 mod keeping;
 mod kill;
 mod new;

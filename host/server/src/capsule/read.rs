@@ -110,7 +110,14 @@ struct Parts {
     header: Option<Value>,
     chain: Chain,
     records: Vec<Record>,
-    modules: Vec<(ModuleInfo, Option<Vec<u8>>, Option<Vec<u8>>)>,
+    modules: Vec<Unchecked>,
+}
+
+/// A module of which nothing is known yet.
+struct Unchecked {
+    info: ModuleInfo,
+    bytes: Option<Vec<u8>>,
+    component: Option<Vec<u8>>,
 }
 
 impl Parts {
@@ -128,14 +135,20 @@ impl Parts {
                         "the description of a module does not read: {error}"
                     ))
                 })?;
-                self.modules.push((info, None, None));
+                self.modules.push(Unchecked {
+                    info,
+                    bytes: None,
+                    component: None,
+                });
             }
             (Kind::Bytes, _) => match self.modules.last_mut() {
-                Some((_, bytes @ None, _)) => *bytes = Some(body),
+                Some(last) if last.bytes.is_none() => last.bytes = Some(body),
                 _ => return misplaced("a module"),
             },
             (Kind::Component, _) => match self.modules.last_mut() {
-                Some((_, Some(_), component @ None)) => *component = Some(body),
+                Some(last) if last.bytes.is_some() && last.component.is_none() => {
+                    last.component = Some(body);
+                }
                 _ => return misplaced("a component"),
             },
             (Kind::End, _) => {}
@@ -191,9 +204,12 @@ impl Parts {
 }
 
 /// A module whose bytes are those that its digests name.
-fn whole(
-    (info, bytes, component): (ModuleInfo, Option<Vec<u8>>, Option<Vec<u8>>),
-) -> Result<NewModule, CapsuleError> {
+fn whole(module: Unchecked) -> Result<NewModule, CapsuleError> {
+    let Unchecked {
+        info,
+        bytes,
+        component,
+    } = module;
     let digest = info.digest;
     let bytes = bytes.ok_or_else(|| damaged(format!("it lacks the bytes of {digest}")))?;
     let runs = component.as_ref().unwrap_or(&bytes);
