@@ -147,13 +147,14 @@ impl Reader<'_> {
 
     /// The next bytes, fewer at the end of the file.
     fn take(&mut self, count: u64) -> Result<Vec<u8>, CapsuleError> {
-        self.left = self.left.checked_sub(count).ok_or(CapsuleError::TooLarge {
-            bytes_max: CAPSULE_BYTES_MAX,
-        })?;
         let mut bytes = Vec::new();
         // Grows with what is there, not with what is announced.
-        let mut part = (&mut *self.from).take(count);
+        let mut part = (&mut *self.from).take(count.min(self.left + 1));
         part.read_to_end(&mut bytes).map_err(CapsuleError::Io)?;
+        let left = self.left.checked_sub(bytes.len() as u64);
+        self.left = left.ok_or(CapsuleError::TooLarge {
+            bytes_max: CAPSULE_BYTES_MAX,
+        })?;
         self.sum.update(&bytes);
         Ok(bytes)
     }
@@ -220,7 +221,7 @@ mod tests {
             (b"{\"a\":1}", "it is no capsule"),
             (&newer, "it has the format 2; this host knows the format 1"),
             (&longer, "it goes on behind its end"),
-            (&huge, "it is"),
+            (&huge, "it is cut off"),
         ] {
             let refusal = refusal(bytes);
             assert!(refusal.contains(message), "{refusal}");
