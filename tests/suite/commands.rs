@@ -2,6 +2,7 @@
 
 mod asking;
 mod finding;
+mod modules;
 mod starting;
 mod state;
 mod telling;

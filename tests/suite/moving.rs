@@ -537,6 +537,7 @@ async fn of_a_thousand_the_plan_names_those_that_diverge_and_all_end_right() {
         plan: Some(PlanOptions::default()),
         upgrade: Some(Upgrade::default()),
         require_all: false,
+        ..DeployOptions::default()
     };
     let deployed = host.deploy_with(checked(&["swap-changed"]), options).await;
     let deployed = deployed.unwrap();

@@ -79,6 +79,27 @@ fn a_web_page_of_another_site_is_not_served() {
 }
 
 #[test]
+fn a_file_that_is_watched_is_swapped_when_it_changes() {
+    let shell = Shell::new();
+    let bytes = |package: &str| std::fs::read(crate::support::module(package)).unwrap();
+    std::fs::create_dir(shell.dir.path().join("modules")).unwrap();
+    shell.write("modules/a.wasm", bytes("swap"));
+    let mut server = Server::serve(shell, vec!["--watch".into(), "modules".into()]);
+    let start = json!({ "workflow": "Swap", "id": "a", "input": { "rounds": 1 } });
+    assert_eq!(server.post("/api/v1/instances", &start).status, 201);
+    let module = |server: &Server| server.get("/api/v1/instances/a").json()["module"].clone();
+    let before = module(&server);
+    server.hear("watching");
+    server.shell.write("modules/a.wasm", "no module");
+    server.hear("what was deployed stays");
+    server.shell.write("modules/a.wasm", bytes("swap-changed"));
+    server.hear("swapped");
+    // The instance has gone along.
+    server.hear("1 history");
+    assert_ne!(module(&server), before);
+}
+
+#[test]
 fn what_was_left_unfinished_goes_on_when_it_is_served_again() {
     let server = Server::start(&[]);
     let start = json!({ "workflow": "Script", "id": "a", "input": [

@@ -33,7 +33,7 @@ pub(crate) fn upload(package: &str) -> Upload {
 }
 
 /// The folder of compiled code that all processes of these tests share, as those of a user do.
-const CODE_CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/code-cache");
+pub(crate) const CODE_CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/code-cache");
 
 /// The real binary, in a folder of its own.
 pub(crate) struct Shell {

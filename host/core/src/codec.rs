@@ -43,6 +43,12 @@ impl Chain {
         link.copy_from_slice(&Digest::of(encoded).as_bytes()[..16]);
         Self(link)
     }
+
+    /// The 16 bytes that stand in a record.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
 }
 
 /// A record as it was read.

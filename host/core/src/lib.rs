@@ -6,27 +6,33 @@
 
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
+mod binding;
 pub mod codec;
 pub mod comparison;
 pub mod decide;
+pub mod deployment;
 mod due;
 mod failure;
 mod ids;
 mod instance;
+pub mod interface;
 mod json;
 mod module;
 pub mod record;
 pub mod replay;
 pub mod rerun;
 pub mod reset;
+pub mod schema;
 pub mod state;
 mod time;
 
+pub use binding::{Binding, Bindings, Candidate, InvalidShare, Share};
+pub use deployment::{Deployment, DeploymentKind, DeploymentNumber, Moved};
 pub use due::Work;
 pub use failure::{Failure, RetryPolicy, kind};
 pub use ids::{
-    Digest, DurationMs, EventName, InstanceId, InvalidId, InvalidName, Name, Position, RunId,
-    TaskId,
+    Digest, DigestBuilder, DurationMs, EventName, InstanceId, InvalidId, InvalidName, Name,
+    Position, RunId, TaskId,
 };
 pub use instance::{BrokenHistory, Delivered, Input, Instance, Status, Task, TaskState};
 pub use json::{InvalidJson, Json};

@@ -47,8 +47,12 @@ pub struct ModuleInfo {
     pub bytes: u64,
     /// Where it came from, for people: a file's name.
     pub label: String,
+    /// Its author's version, where the component says one.
+    pub version: Option<String>,
     /// When it was first deployed.
     pub deployed_at: Timestamp,
+    /// Who deployed it first, in the caller's words.
+    pub deployed_by: Option<String>,
     /// The component that runs: the uploaded bytes, or what was made of them.
     pub component: Digest,
     /// What made the component, with its version, if it was made.

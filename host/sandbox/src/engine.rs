@@ -254,7 +254,7 @@ pub const FEATURE_SET: u32 = 1;
 
 /// What a guest may use: what is the same everywhere, and no more. Names of `WasmFeatures`, which
 /// wasmtime and wasmparser each have their own of.
-pub(crate) const FEATURES: [&str; 9] = [
+pub const FEATURES: [&str; 9] = [
     "BULK_MEMORY",
     "COMPONENT_MODEL",
     "FLOATS",

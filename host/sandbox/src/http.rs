@@ -71,6 +71,11 @@ pub(crate) fn offers(import: &str) -> bool {
     )
 }
 
+/// Whether requests are sent by this import; its types alone send none.
+pub(crate) fn reaches(import: &str) -> bool {
+    interface(import) == Some("http/outgoing-handler")
+}
+
 /// Whether this import is linked by [`link`] to the module that imports HTTP.
 pub(crate) fn links(import: &str) -> bool {
     offers(import) || interface(import).is_some_and(|it| it.starts_with("io/"))

@@ -16,6 +16,12 @@ use crate::wasi;
 /// The test-only import: an effect on the outside world.
 pub(crate) const OUTSIDE: &str = "wfhost:testing/outside@0.1.0";
 
+/// Whether an import of a module leads out of the sandbox, so that an operator has to know of it.
+#[must_use]
+pub fn reaches_outside(import: &str) -> bool {
+    import == OUTSIDE || http::reaches(import)
+}
+
 /// What answers the test-only import.
 pub(crate) type Outside = Arc<dyn Fn(&OutsideCall) -> Result<String, String> + Send + Sync>;
 

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::capsule::CapsuleError;
 use wfhost_core::{Digest, InstanceId, Name, Role, Status};
-use wfhost_store::{OpenError, SubmitError};
+use wfhost_store::{BindingError, OpenError, SubmitError};
 
 use crate::plan::Plan;
 use crate::verdict::Verdict;
@@ -37,6 +38,17 @@ pub enum Error {
         /// Why not.
         message: String,
     },
+    /// The module of an instance that was to start was removed meanwhile.
+    #[error(
+        "the module {module} was removed from the data file; deploy it again, or start on what its workflow's name means now"
+    )]
+    ModuleRemoved {
+        /// Which.
+        module: Digest,
+    },
+    /// Names could not be given to other modules. Nothing has changed.
+    #[error(transparent)]
+    Binding(#[from] BindingError),
     /// There is no instance of that id.
     #[error("there is no instance `{id}`; `wfhost list` shows those there are")]
     NoSuchInstance {
@@ -251,6 +263,9 @@ pub enum Error {
         /// Where it was to listen.
         address: std::net::SocketAddr,
     },
+    /// It is no capsule that this host can read, or it cannot be read or written.
+    #[error(transparent)]
+    Capsule(#[from] CapsuleError),
     /// A package could not be built.
     #[error("{0}")]
     Build(String),
@@ -269,8 +284,10 @@ impl Error {
     #[must_use]
     pub fn is_callers(&self) -> bool {
         match self {
+            Self::Binding(error) => !matches!(error, BindingError::Store(_)),
             Self::Open(OpenError::Missing { .. })
             | Self::Rejected { .. }
+            | Self::ModuleRemoved { .. }
             | Self::NoSuchInstance { .. }
             | Self::NoSuchWorkflow { .. }
             | Self::InvalidInput { .. }
@@ -293,6 +310,7 @@ impl Error {
             | Self::WrongVersion { .. }
             | Self::InvalidKey { .. }
             | Self::Exposed { .. }
+            | Self::Capsule(_)
             | Self::Build(_)
             | Self::File { .. } => true,
             Self::Open(_)
@@ -312,6 +330,7 @@ impl From<(InstanceId, SubmitError)> for Error {
         match error {
             SubmitError::NoSuchInstance(id) => Self::NoSuchInstance { id },
             SubmitError::InUse { status } => Self::IdInUse { id, status },
+            SubmitError::ModuleMissing { module } => Self::ModuleRemoved { module },
             SubmitError::Refused(_) => Self::Ended {
                 id,
                 status: Status::Terminated,

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
-use wfhost_core::{Digest, Instance, ModuleInfo, Name, Position, Role, Status};
+use wfhost_core::interface::{Bound, InterfaceDiff};
+use wfhost_core::{Binding, Instance, ModuleInfo, Name, Position, Role, Share, Status};
 use wfhost_sandbox::{AllowedHost, Limits, OutsideCall, Sandbox};
 use wfhost_store::{Moved, NewModule, Store};
 
@@ -84,8 +85,10 @@ pub struct Upload {
 pub struct Deployment {
     /// The modules, in the order given.
     pub modules: Vec<ModuleInfo>,
-    /// The names that mean another module now.
+    /// The names that mean something else now.
     pub moved: Vec<Moved>,
+    /// How it is recorded; not at all if it brought nothing new and moved nothing.
+    pub recorded: Option<wfhost_core::Deployment>,
 }
 
 /// How an instance stands once it does not move any more.
@@ -288,7 +291,7 @@ impl Host {
                 .map(|upload| prepare(&engine.sandbox, upload));
             let modules = prepared.collect::<Result<Vec<_>, _>>()?;
             offered_once(&modules)?;
-            deploy(&engine, modules)
+            deploy(&engine, modules, None, None)
         })
         .await
     }
@@ -299,7 +302,37 @@ impl Host {
     /// If the data file failed; then nothing has changed.
     pub async fn deploy_checked(&self, checked: Checked) -> Result<Deployment, Error> {
         let engine = Arc::clone(self.engine());
-        blocking(move || deploy(&engine, checked.modules)).await
+        blocking(move || deploy(&engine, checked.modules, None, None)).await
+    }
+
+    /// Deploys a module as another host found it to be.
+    pub(crate) async fn deploy_known(&self, module: NewModule) -> Result<(), Error> {
+        let engine = Arc::clone(self.engine());
+        blocking(move || deploy(&engine, vec![module], None, None).map(drop)).await
+    }
+
+    /// What modules to be deployed would change for those who call the names that they offer, and
+    /// what of the outside they can reach that could not be reached before.
+    ///
+    /// # Errors
+    /// If the data file failed.
+    pub fn interface_diff(&self, checked: &Checked) -> Result<InterfaceDiff, Error> {
+        let modules = self.store.modules()?;
+        let bindings = self.store.bindings()?;
+        let bound = bindings.iter().filter_map(|(role, name, binding)| {
+            let module = modules.iter().find(|info| info.digest == binding.module)?;
+            Some(Bound {
+                role: *role,
+                name,
+                module,
+            })
+        });
+        let new: Vec<_> = checked.modules().collect();
+        Ok(InterfaceDiff::of(
+            &bound.collect::<Vec<_>>(),
+            &new,
+            wfhost_sandbox::reaches_outside,
+        ))
     }
 
     /// The modules, in the order of their first deployment.
@@ -310,11 +343,11 @@ impl Host {
         Ok(self.store.modules()?)
     }
 
-    /// Which module each name means now.
+    /// What each name means now.
     ///
     /// # Errors
     /// If the data file failed.
-    pub fn bindings(&self) -> Result<Vec<(Role, Name, Digest)>, Error> {
+    pub fn bindings(&self) -> Result<Vec<(Role, Name, Binding)>, Error> {
         Ok(self.store.bindings()?)
     }
 
@@ -407,7 +440,12 @@ fn sandbox(options: &Options) -> Result<Sandbox, Error> {
     })
 }
 
-pub(crate) fn deploy(engine: &Arc<Engine>, modules: Vec<NewModule>) -> Result<Deployment, Error> {
+pub(crate) fn deploy(
+    engine: &Arc<Engine>,
+    modules: Vec<NewModule>,
+    by: Option<&str>,
+    share: Option<Share>,
+) -> Result<Deployment, Error> {
     let together: Vec<_> = modules.iter().map(|module| module.info.digest).collect();
     let modules = modules.into_iter().map(|mut module| {
         module.info.deployed_with.clone_from(&together);
@@ -415,11 +453,12 @@ pub(crate) fn deploy(engine: &Arc<Engine>, modules: Vec<NewModule>) -> Result<De
     });
     let modules: Vec<_> = modules.collect();
     let infos = modules.iter().map(|module| module.info.clone()).collect();
-    let moved = engine.store.deploy(modules, engine.now())?;
+    let recorded = engine.store.deploy(modules, share, by, engine.now())?;
     engine.retry_stalled()?;
     Ok(Deployment {
         modules: infos,
-        moved,
+        moved: recorded.iter().flat_map(|it| it.moved.clone()).collect(),
+        recorded,
     })
 }
 

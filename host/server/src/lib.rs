@@ -23,6 +23,7 @@
 //! ```
 
 mod asking;
+pub mod capsule;
 mod checked;
 pub mod cli;
 mod engine;
@@ -32,6 +33,7 @@ mod follow;
 mod host;
 mod instances;
 mod migrate;
+mod modules;
 mod narrate;
 pub mod package;
 mod plan;
@@ -44,6 +46,7 @@ mod verdict;
 pub mod view;
 
 pub use asking::Children;
+pub use capsule::{Capsule, CapsuleError, Exported};
 pub use checked::Checked;
 pub use engine::{Bounds, Clock, Observed};
 #[doc(hidden)]
@@ -63,14 +66,21 @@ pub use start::{Reuse, StartRequest};
 pub use starting::RerunRequest;
 pub use tidy::Retention;
 pub use verdict::{Compared, InstanceVerdict, Verdict, Verdicts};
+pub use wfhost_core::Deployment as RecordedDeployment;
 pub use wfhost_core::comparison::InputChange;
+pub use wfhost_core::interface::{DefinitionDiff, Fate, InterfaceDiff, ModuleDiff};
 pub use wfhost_core::record::{Entry, Event, Record, StallReason, StateWrite};
 pub use wfhost_core::replay::Divergence;
 pub use wfhost_core::reset::{Lost, LostActivity, LostChild, LostEvent, LostTimer};
+pub use wfhost_core::schema::{Change, Impact};
 pub use wfhost_core::{
-    Digest, Failure, Instance, InstanceId, Json, ModuleInfo, Name, Role, RunId, Status, Timestamp,
+    Binding, Candidate, DeploymentKind, DeploymentNumber, Digest, Failure, Instance, InstanceId,
+    InvalidShare, Json, ModuleInfo, Moved, Name, Role, RunId, Share, Status, Timestamp,
 };
 pub use wfhost_sandbox::{AllowedHost, InvalidHost, Limits};
 #[doc(hidden)]
 pub use wfhost_store::Memory;
-pub use wfhost_store::{Page, Query, Summary};
+pub use wfhost_store::{
+    BindingError, Collected, GcOptions, ModuleNeeds, Names, Need, Page, Query, RemovedModule,
+    Summary,
+};

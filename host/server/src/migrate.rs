@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use wfhost_core::reset::Lost;
-use wfhost_core::{Digest, InstanceId, Name, RunId};
+use wfhost_core::{Digest, InstanceId, Name, RunId, Share};
 
 use crate::checked::Checked;
 use crate::engine::{Candidate, Engine, Resetting};
@@ -16,6 +16,11 @@ use crate::verdict::{Compared, Verdict};
 /// How modules are deployed.
 #[derive(Debug, Clone, Default)]
 pub struct DeployOptions {
+    /// Who deploys, for people who look at the deployments later.
+    pub by: Option<String>,
+    /// They become candidates beside the modules that have their names, for this share of the
+    /// instances; absent: they take the names over. With a share no live instance is taken along.
+    pub share: Option<Share>,
     /// Have the live instances looked at first, and say what came of that.
     pub plan: Option<PlanOptions>,
     /// Take the live instances along that may be moved.
@@ -169,6 +174,8 @@ fn deploy_with(
     options: DeployOptions,
 ) -> Result<Deployed, Error> {
     let DeployOptions {
+        by,
+        share,
         plan,
         upgrade,
         require_all,
@@ -189,9 +196,9 @@ fn deploy_with(
         let unqualified = plan.live.verdicts.unqualified(allow);
         return Err(Error::NotAllTheSame { unqualified, plan });
     }
-    let deployment = deploy(engine, checked.modules)?;
+    let deployment = deploy(engine, checked.modules, by.as_deref(), share)?;
     targets.values().for_each(|it| engine.know(it));
-    let upgraded = match upgrade {
+    let upgraded = match upgrade.filter(|_| share.is_none()) {
         None => None,
         Some(Upgrade {
             allow_input_changes,
@@ -217,9 +224,8 @@ fn migrate(
     request: MigrateRequest,
 ) -> Result<Migrated, Error> {
     let to = fit(engine, id, request.to)?;
-    let ended = || engine.no_longer(id);
     let end = engine.move_instance(id, &to, request.allow_input_changes)?;
-    let end = end.ok_or(()).or_else(|()| Err(ended()))?;
+    let end = end.ok_or_else(|| engine.no_longer(id))?;
     if !end.moved && end.from != request.to {
         return Err(Error::NotTheSame {
             id: id.clone(),

@@ -115,7 +115,7 @@ impl Host {
         };
         let bound = names
             .into_iter()
-            .map(|name| Ok((name.clone(), self.bound(&name)?)));
+            .map(|name| Ok((name.clone(), self.bound_whole(&name)?)));
         let bound = bound.collect::<Result<Vec<_>, Error>>()?;
         let upgraded = blocking(move || {
             let mut targets = Targets::new();
@@ -337,7 +337,7 @@ fn walk(
         Ok(())
     };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..engine.cores).map(|_| scope.spawn(&work)).collect();
+        let workers: Vec<_> = (0..engine.cores).map(|_| scope.spawn(work)).collect();
         let ends = workers.into_iter().map(|worker| {
             // It panics only by a mistake of the host, which has been printed.
             worker.join().unwrap_or(Err(Error::Unknown))

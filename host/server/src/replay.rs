@@ -54,7 +54,18 @@ pub(crate) fn replay(
         }
     };
     let on = on.map(|(module, _)| module);
-    let (courses, seen) = courses(engine, id)?.ok_or_else(none)?;
+    let (mut courses, seen) = courses(engine, id)?.ok_or_else(none)?;
+    if on.is_none() {
+        // Of an earlier generation the module may have gone: nothing needs it any more.
+        let there = |module| engine.store.module(module).map(|info| info.is_some());
+        let mut kept = Vec::new();
+        for course in courses {
+            if course.module == own || there(course.module)? {
+                kept.push(course);
+            }
+        }
+        courses = kept;
+    }
     let mut replay = Replay::of(engine, on, courses);
     let stray = match engine.store.for_each_record(id, 0, |at, record| {
         // What came later may have gone another way.
@@ -233,6 +244,7 @@ impl<'a> Replay<'a> {
     fn begin(&mut self, started: &Started) -> Result<(), Stray> {
         let mut courses = self.courses.iter();
         let Some(course) = courses.find(|it| it.generation == started.generation) else {
+            self.guest = None;
             return Ok(());
         };
         let module = match &self.on {

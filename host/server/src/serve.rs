@@ -79,7 +79,7 @@ impl Served {
     }
 }
 
-/// Serves a host until `stop` resolves or a client asks it to stop, and closes it: no request is
+/// Serves a host until `stop`, which may use it meanwhile, comes back or a client asks it to stop, and closes it: no request is
 /// taken any more, those under way come to their end, unless that takes too long, turns come to
 /// theirs, and all that was submitted is made durable. Instances of the data file are driven from
 /// the start.
@@ -91,7 +91,7 @@ pub async fn serve(
     host: Host,
     listener: TcpListener,
     options: ServeOptions,
-    stop: impl Future<Output = ()> + Send,
+    stop: impl AsyncFnOnce(&Host),
 ) -> Result<(), Error> {
     let address = listener.local_addr().map_err(Error::Listen)?;
     options.check(address)?;
@@ -111,7 +111,7 @@ pub async fn serve(
     let mut server = tokio::spawn(server.into_future());
     let ended = tokio::select! {
         ended = &mut server => Some(ended),
-        () = stop => None,
+        () = stop(&served.host) => None,
         () = served.stops() => None,
     };
     let _ = served.stop.send(true);

@@ -7,7 +7,7 @@ use wfhost_core::record::{Asked, Event, Record, Started};
 use wfhost_core::rerun::{self, Fresh};
 use wfhost_core::state::Session;
 use wfhost_core::{Digest, Instance, InstanceId, Json, Name, Position, Role, Status};
-use wfhost_store::SubmitError;
+use wfhost_store::{Held, SubmitError};
 
 use crate::asking::{Children, key_in_use, unless_ended};
 use crate::checked::{check_size, trial};
@@ -33,7 +33,7 @@ pub struct RerunRequest {
 enum Prepared {
     /// Nothing: it was made before, or another instance does for it.
     Done(InstanceId, Position),
-    New(Box<Started>, Reuse),
+    New(Box<Started>, Held, Reuse),
 }
 
 /// Starting.
@@ -57,12 +57,13 @@ impl Host {
     /// # Errors
     /// As [`Host::start`] and [`Host::wait`].
     pub async fn run(&self, request: StartRequest) -> Result<Settled, Error> {
-        let (started, reuse) = match self.told(self.prepare(request).await).await? {
+        let (started, module, reuse) = match self.told(self.prepare(request).await).await? {
             Prepared::Done(id, _) => return self.wait(&id).await,
-            Prepared::New(started, reuse) => (started, reuse),
+            Prepared::New(started, module, reuse) => (started, module, reuse),
         };
         let id = started.id.clone();
-        let ran = self.engine().start_and_settle(*started, reuse).await;
+        let ran = self.engine().start_and_settle(*started, module, reuse);
+        let ran = ran.await;
         let ran = ran.map_err(|_| Error::Unknown)?;
         self.settled(&id, self.told(ran).await?).await
     }
@@ -73,9 +74,9 @@ impl Host {
     ) -> Result<(InstanceId, Position), Error> {
         match self.prepare(request).await? {
             Prepared::Done(id, position) => Ok((id, position)),
-            Prepared::New(started, reuse) => {
+            Prepared::New(started, module, reuse) => {
                 let id = started.id.clone();
-                let begun = self.engine().start(*started, reuse);
+                let begun = self.engine().start(*started, module, reuse);
                 Ok((id, begun.await.map_err(|_| Error::Unknown)??))
             }
         }
@@ -84,7 +85,7 @@ impl Host {
     async fn prepare(&self, request: StartRequest) -> Result<Prepared, Error> {
         self.engine().room().await;
         let id = request.choose_id();
-        let module = self.bound(&request.workflow)?;
+        let module = self.bound(&request.workflow, &id)?;
         self.check_start(&request)?;
         if let Some(before) = self.store.look(&id, Before::of(&request))? {
             let done = self.on_id_in_use(&id, &request, before).await?;
@@ -107,9 +108,9 @@ impl Host {
             key,
             begins_at,
             events,
-            ..start::fresh(id, workflow, module, input, self.engine().now())
+            ..start::fresh(id, workflow, module.module(), input, self.engine().now())
         };
-        Ok(Prepared::New(Box::new(started), reuse))
+        Ok(Prepared::New(Box::new(started), module, reuse))
     }
 
     fn check_start(&self, request: &StartRequest) -> Result<(), Error> {
@@ -175,7 +176,8 @@ impl Host {
             }
             Reuse::Terminate if !status.has_ended() => {
                 // Before anything is ended: the new one must be able to begin.
-                self.check_input(&request.workflow, &request.input).await?;
+                let (workflow, input) = (&request.workflow, &request.input);
+                self.check_input_of(id, workflow, input).await?;
                 let reason = Some("a new start took its id".to_owned());
                 for child in self.descendants(id, Children::Too)? {
                     let ended = self.terminate(&child, reason.clone(), Children::Too, None);
@@ -229,10 +231,12 @@ impl Host {
         };
         let cut = self.cut(id, from, turn, fresh.clone());
         let (mut started, mut copies) = self.told(cut).await?;
-        if request.current_module {
-            let module = self.bound(&workflow)?;
-            started.module = module;
-            rerun::stay_on(&mut copies, module);
+        let current = request.current_module;
+        let current = current.then(|| self.bound(&workflow, &fresh.id));
+        let current = current.transpose()?;
+        if let Some(current) = &current {
+            started.module = current.module();
+            rerun::stay_on(&mut copies, current.module());
         }
         let refuse = |_: &Instance| Ok(wfhost_store::Reuse::Refuse);
         let begun = self.store.start_rerun(started, copies, refuse);
@@ -309,7 +313,19 @@ impl Host {
     /// # Errors
     /// As [`Host::start`] would, of what can be known beforehand.
     pub async fn check_input(&self, workflow: &Name, input: &Json) -> Result<(), Error> {
-        let digest = self.bound(workflow)?;
+        self.check_input_of(&start::random_id(), workflow, input)
+            .await
+    }
+
+    /// The same for the instance that would have that id.
+    async fn check_input_of(
+        &self,
+        id: &InstanceId,
+        workflow: &Name,
+        input: &Json,
+    ) -> Result<(), Error> {
+        let held = self.bound(workflow, id)?;
+        let digest = held.module();
         check_size(Some(input), self.payload_bytes_max, || "the input".into())?;
         let started = trial(workflow, digest, input);
         let engine = Arc::clone(self.engine());
@@ -325,17 +341,27 @@ impl Host {
         .await
     }
 
-    pub(crate) fn bound(&self, workflow: &Name) -> Result<Digest, Error> {
-        match self.store.binding(Role::Workflow, workflow)? {
-            Some(module) => Ok(module),
-            None => {
-                let known = self.workflows()?;
-                Err(Error::NoSuchWorkflow {
-                    name: workflow.to_string(),
-                    known,
-                })
-            }
-        }
+    /// The module that a workflow's name means for an instance, which stays while it is held.
+    fn bound(&self, workflow: &Name, id: &InstanceId) -> Result<Held, Error> {
+        let held = self.store.hold_bound(Role::Workflow, workflow, id)?;
+        held.ok_or(())
+            .or_else(|()| Err(self.no_workflow(workflow)?))
+    }
+
+    /// The module that a workflow's name means, but for what is being rolled out.
+    pub(crate) fn bound_whole(&self, workflow: &Name) -> Result<Digest, Error> {
+        let binding = self.store.binding(Role::Workflow, workflow)?;
+        let module = binding.map(|binding| binding.module);
+        module
+            .ok_or(())
+            .or_else(|()| Err(self.no_workflow(workflow)?))
+    }
+
+    fn no_workflow(&self, workflow: &Name) -> Result<Error, Error> {
+        Ok(Error::NoSuchWorkflow {
+            name: workflow.to_string(),
+            known: self.workflows()?,
+        })
     }
 }
 

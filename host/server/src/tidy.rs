@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wfhost_core::decide::{ParentStands, parent_stands};
 use wfhost_core::{InstanceId, Status, Timestamp};
-use wfhost_store::{Query, Store};
+use wfhost_store::{EndedPlace, Query, Store, Summary};
 
 use crate::asking::Children;
 use crate::engine::Clock;
@@ -82,14 +82,26 @@ fn tidy(store: &Store, retention: Retention, now: Timestamp) -> Result<(), wfhos
     while store.sweep_expired(now, AT_ONCE)? == AT_ONCE {}
     for (status, age) in retention.ages() {
         let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        let query = Query {
-            statuses: vec![status],
-            updated_before: Some(Timestamp(now.0.saturating_sub(age))),
-            ..Query::default()
-        };
-        purge(store, query)?;
+        purge_ended(store, status, Timestamp(now.0.saturating_sub(age)))?;
     }
     Ok(())
+}
+
+/// Purges those that ended so before a time, those that ended first before the others.
+fn purge_ended(
+    store: &Store,
+    status: Status,
+    before: Timestamp,
+) -> Result<(), wfhost_store::Error> {
+    let mut after = None;
+    loop {
+        let rows = store.ended(status, before, after, AT_ONCE)?;
+        let Some(last) = rows.last() else {
+            return Ok(());
+        };
+        after = Some(EndedPlace::of(last));
+        purge_rows(store, rows)?;
+    }
 }
 
 /// Purges what matches and has ended; says whom.
@@ -98,18 +110,28 @@ fn purge(store: &Store, mut query: Query) -> Result<Vec<InstanceId>, wfhost_stor
     let mut purged = Vec::new();
     loop {
         let page = store.find(&query)?;
-        let mut ids = Vec::new();
-        for row in page.rows {
-            if row.status.has_ended() && !is_awaited(store, &row.id)? {
-                ids.push(row.id);
-            }
-        }
-        purged.extend(store.purge(&ids)?);
+        purged.extend(purge_rows(store, page.rows)?);
         match page.next {
             Some(next) => query.after = Some(next),
             None => return Ok(purged),
         }
     }
+}
+
+/// Purges of these what has ended and nobody waits for; says whom.
+fn purge_rows(store: &Store, rows: Vec<Summary>) -> Result<Vec<InstanceId>, wfhost_store::Error> {
+    let mut ids = Vec::new();
+    for row in rows {
+        let may_be_awaited = row.parent.is_some() && !row.detached;
+        if row.status.has_ended() && !(may_be_awaited && is_awaited(store, &row.id)?) {
+            ids.push(row.id);
+        }
+    }
+    // A purge of nobody is a commit all the same.
+    if ids.is_empty() {
+        return Ok(ids);
+    }
+    store.purge(&ids)
 }
 
 /// Whether the parent of an instance has still to learn of its end. Without it the parent would

@@ -65,21 +65,23 @@ impl Verdict {
     pub(crate) fn of_stray(stray: Stray) -> Result<Self, wfhost_store::Error> {
         match stray {
             Stray::Store(error) => Err(error),
-            Stray::Replay(ReplayError::Diverged(divergence)) => Ok(Self::of_divergence(divergence)),
+            Stray::Replay(ReplayError::Diverged(divergence)) => {
+                Ok(Self::of_divergence(*divergence))
+            }
             other => Ok(Self::NotReplayed {
                 message: other.reason().to_string(),
             }),
         }
     }
 
-    fn of_divergence(divergence: Box<Divergence>) -> Self {
+    fn of_divergence(divergence: Divergence) -> Self {
         let unread = divergence.failure.as_ref();
         match unread.filter(|failure| UNREAD.contains(&failure.kind.as_str())) {
             Some(failure) => Self::InterfaceChanged {
                 turn: divergence.turn,
                 message: failure.message.clone(),
             },
-            None => Self::Diverges(*divergence),
+            None => Self::Diverges(divergence),
         }
     }
 }
@@ -154,6 +156,18 @@ impl Verdicts {
             Verdict::NotReplayed { .. } => &mut self.not_replayed,
         };
         *count += 1;
+    }
+
+    /// Each by its word.
+    #[must_use]
+    pub fn by_word(&self) -> [(&'static str, u64); 5] {
+        [
+            ("same", self.same),
+            ("input-changed", self.input_changed),
+            ("diverges", self.diverges),
+            ("interface-changed", self.interface_changed),
+            ("not-replayed", self.not_replayed),
+        ]
     }
 
     /// How many may not be moved.

@@ -2,6 +2,7 @@
 //! times in RFC 3339, a field that does not apply is null.
 
 use serde_json::{Map, Value, json};
+use wfhost_core::interface::{DefinitionDiff, Fate, InterfaceDiff, ModuleDiff};
 use wfhost_core::record::{
     Accepted, Attempt, Command, EndedHow, Entry, Event, Happening, LogLine, Parent, Record, Rerun,
     StallReason, StateCall, StateWrite, Step, Turn,
@@ -9,7 +10,7 @@ use wfhost_core::record::{
 use wfhost_core::replay::PastTurn;
 use wfhost_core::reset::{Lost, LostActivity};
 use wfhost_core::{
-    Delivered, Digest, Failure, Input, Instance, InstanceId, Json, ModuleInfo, Name, Role, Task,
+    Binding, Delivered, Failure, Input, Instance, InstanceId, Json, ModuleInfo, Name, Role, Task,
     TaskId, TaskState,
 };
 
@@ -86,7 +87,9 @@ pub fn module(info: &ModuleInfo, bound: impl Fn(Role, &Name) -> bool) -> Value {
         "contract": info.contract,
         "imports": info.imports,
         "contained": info.contained,
+        "version": info.version,
         "deployed_at": info.deployed_at.to_string(),
+        "deployed_by": info.deployed_by,
         "workflows": definitions(Role::Workflow, &info.workflows),
         "activities": definitions(Role::Activity, &info.activities),
     })
@@ -94,21 +97,33 @@ pub fn module(info: &ModuleInfo, bound: impl Fn(Role, &Name) -> bool) -> Value {
 
 /// A module, as [`module`] shows it, with the bindings as they are.
 #[must_use]
-pub fn module_bound(info: &ModuleInfo, bindings: &[(Role, Name, Digest)]) -> Value {
+pub fn module_bound(info: &ModuleInfo, bindings: &[(Role, Name, Binding)]) -> Value {
     module(info, |role, name| {
-        let mut bound = bindings.iter();
-        bound.any(|it| (it.0, &it.1, it.2) == (role, name, info.digest))
+        let mut bound = bindings.iter().filter(|it| (it.0, &it.1) == (role, name));
+        bound.any(|(.., binding)| binding.modules().any(|(module, _)| module == info.digest))
     })
 }
 
-/// A binding that was moved: `role`, `name`, `from` (null for a new name), `to`.
+/// What a name means: `module`, and `candidate` (`module`, `share` in percent) while one is rolled
+/// out.
 #[must_use]
-pub fn moved(moved: &wfhost_store::Moved) -> Value {
+pub fn binding(binding: &Binding) -> Value {
+    let candidate = binding
+        .candidate
+        .as_ref()
+        .map(|it| json!({ "module": it.module.to_string(), "share": it.share.to_string() }));
+    json!({ "module": binding.module.to_string(), "candidate": candidate })
+}
+
+/// A binding that was moved: `role`, `name`, `from` (null for a new name) and `to` (null if nobody
+/// has it any more) as [`binding`] shows them.
+#[must_use]
+pub fn moved(moved: &wfhost_core::Moved) -> Value {
     json!({
         "role": moved.role.as_str(),
         "name": moved.name.as_str(),
-        "from": moved.from.map(|it| it.to_string()),
-        "to": moved.to.to_string(),
+        "from": moved.from.as_ref().map(binding),
+        "to": moved.to.as_ref().map(binding),
     })
 }
 
@@ -131,6 +146,40 @@ pub fn summary(row: &wfhost_store::Summary) -> Value {
         "updated_at": row.updated_at.to_string(),
         "turns": row.turns,
     })
+}
+
+/// What a deployment changes of interfaces: `modules`, each with `module`, `label`, `replaces`,
+/// `contained`, `was_contained`, `gained`, `lost` and `definitions`, each of those with `role`,
+/// `name`, `fate` (`added`, `replaced`, `unmoved`, `removed`), `from` (the module that the name
+/// means now) and `changes`, each of those with `path`, `what` and `impact` (`fits`, `unknown`,
+/// `breaks`).
+#[must_use]
+pub fn interface_diff(diff: &InterfaceDiff) -> Value {
+    let definition = |it: &DefinitionDiff| {
+        let (fate, from) = match it.fate {
+            Fate::Added => ("added", None),
+            Fate::Unmoved => ("unmoved", None),
+            Fate::Replaced { from } => ("replaced", Some(from)),
+            Fate::Removed { stays_on } => ("removed", Some(stays_on)),
+        };
+        json!({
+            "role": it.role.as_str(), "name": it.name.as_str(), "fate": fate,
+            "from": from.map(|it| it.to_string()), "changes": it.changes,
+        })
+    };
+    let module = |it: &ModuleDiff| {
+        let replaces = it.replaces.iter();
+        let replaces =
+            replaces.map(|(digest, label)| json!({ "module": digest.to_string(), "label": label }));
+        json!({
+            "module": it.module.to_string(), "label": it.label,
+            "replaces": replaces.collect::<Vec<_>>(),
+            "contained": it.contained, "was_contained": it.was_contained,
+            "gained": it.gained, "lost": it.lost,
+            "definitions": it.definitions.iter().map(definition).collect::<Vec<_>>(),
+        })
+    };
+    json!({ "modules": diff.modules.iter().map(module).collect::<Vec<_>>() })
 }
 
 /// A turn: `number`, `at`, `inputs`, `commands`, `state`, `step`, `log`.

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use wfhost_core::record::{Accepted, Event, Happening, Record, Started, StateWrite};
 use wfhost_core::state::ReadSet;
-use wfhost_core::{Digest, InstanceId, Json, RunId, Timestamp};
-use wfhost_store::{Options, Reuse, Store};
+use wfhost_core::{Digest, InstanceId, Json, ModuleInfo, RunId, Timestamp};
+use wfhost_store::{NewModule, Options, Reuse, Store};
 
 /// How many instances the records are spread over.
 const INSTANCES: usize = 1000;
@@ -145,6 +145,8 @@ fn start_all(store: &Store) -> Vec<InstanceId> {
     let ids: Vec<InstanceId> = (0..INSTANCES)
         .map(|number| format!("instance-{number}").parse().expect("it is an id"))
         .collect();
+    let deployed = store.deploy(vec![module()], None, None, Timestamp(0));
+    deployed.expect("the disk works");
     for id in &ids {
         store
             .start(started(id), |_| Ok(Reuse::Refuse))
@@ -162,6 +164,31 @@ fn start_all(store: &Store) -> Vec<InstanceId> {
         .wait_durable(store.submitted())
         .expect("the disk works");
     ids
+}
+
+/// What the instances are recorded on; it is never run.
+fn module() -> NewModule {
+    let digest = Digest::of(b"module");
+    NewModule {
+        info: ModuleInfo {
+            digest,
+            bytes: 6,
+            label: "module".into(),
+            version: None,
+            deployed_at: Timestamp(0),
+            deployed_by: None,
+            component: digest,
+            encoder: None,
+            contract: "0.1.0".into(),
+            imports: Vec::new(),
+            contained: true,
+            deployed_with: Vec::new(),
+            workflows: Vec::new(),
+            activities: Vec::new(),
+        },
+        bytes: b"module".to_vec(),
+        component: None,
+    }
 }
 
 fn started(id: &InstanceId) -> Started {

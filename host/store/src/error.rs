@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wfhost_core::decide::Refused;
 use wfhost_core::state::ReadError;
-use wfhost_core::{BrokenHistory, InstanceId, Status};
+use wfhost_core::{BrokenHistory, DeploymentNumber, Digest, InstanceId, Moved, Name, Role, Status};
 
 /// A cause that several waiters can be told of.
 pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
@@ -145,12 +145,83 @@ pub enum SubmitError {
         /// Where the instance that has the id stands.
         status: Status,
     },
+    /// Its module is not in the data file: it was removed, or never there. Look again what the name
+    /// of its workflow means.
+    #[error("the module {module} is not in the data file; deploy it again")]
+    ModuleMissing {
+        /// Which.
+        module: Digest,
+    },
     /// No instance that stands there can have such a record: an error of this program.
     #[error(transparent)]
     Impossible(#[from] BrokenHistory),
     /// The store cannot do its work.
     #[error(transparent)]
     Store(#[from] Error),
+}
+
+/// Bindings were not moved. Nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum BindingError {
+    /// No name has a candidate.
+    #[error("no name has a candidate; deploy a module with a share first")]
+    NoCandidates,
+    /// A name that was asked for has no candidate.
+    #[error(
+        "the {} `{name}` has no candidate; deploy a module that offers it with a share first",
+        role.as_str()
+    )]
+    NoCandidate {
+        /// What the name is for.
+        role: Role,
+        /// The name.
+        name: Name,
+    },
+    /// All deployments that moved bindings are undone.
+    #[error("there is no deployment to undo")]
+    NothingToUndo,
+    /// There is no deployment of that number.
+    #[error("there is no deployment {number}; {}", known(*newest))]
+    NoSuchDeployment {
+        /// The number asked for.
+        number: DeploymentNumber,
+        /// The last that there is.
+        newest: Option<DeploymentNumber>,
+    },
+    /// A name would mean a module that was removed.
+    #[error(
+        "the {} `{name}` would mean the module {module}, which was removed; deploy that instead",
+        role.as_str()
+    )]
+    ModuleRemoved {
+        /// The module.
+        module: Digest,
+        /// What the name is for.
+        role: Role,
+        /// The name.
+        name: Name,
+    },
+    /// A binding does not stand as the deployment that is to be undone left it.
+    #[error(
+        "the {} `{}` was moved otherwise since deployment {number}; deploy what it should mean",
+        moved.role.as_str(), moved.name
+    )]
+    MovedSince {
+        /// The deployment.
+        number: DeploymentNumber,
+        /// How it moved the binding.
+        moved: Box<Moved>,
+    },
+    /// The store cannot do its work.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+fn known(newest: Option<DeploymentNumber>) -> String {
+    match newest {
+        None => "there is none at all".into(),
+        Some(newest) => format!("there are 1 to {newest}"),
+    }
 }
 
 /// A write to the state that depends on what is there was not made. Nothing has changed.

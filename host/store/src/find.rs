@@ -3,7 +3,7 @@
 
 mod walk;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use wfhost_core::{Digest, Instance, InstanceId, Name, Status, Timestamp};
 
@@ -16,7 +16,7 @@ use walk::Walk;
 
 /// How many rows are looked at in one read transaction. A long one would keep the file from reusing
 /// its pages.
-const ROWS_AT_ONCE: usize = 1_000;
+pub(crate) const ROWS_AT_ONCE: usize = 1_000;
 
 /// Which instances are looked for. What is absent or empty does not matter.
 #[derive(Debug, Clone)]
@@ -81,8 +81,9 @@ impl Store {
     /// met exactly once; one that begins or ceases to fit meanwhile may be or not.
     ///
     /// It walks the narrowest of what is asked: the parent, a tag, the module, what is due at the
-    /// start of a host, the statuses, the workflow; else all that were created within the times asked. What takes long are filters
-    /// that few of the walked instances pass.
+    /// start of a host, those that ended before a time if these are few, the statuses, the workflow;
+    /// else all that were created within the times asked. What takes long are filters that few of the
+    /// walked instances pass.
     ///
     /// # Errors
     /// If the disk fails.
@@ -157,7 +158,7 @@ impl<'a> Facets<'a> {
             status: instance.status(),
             tags: &started.tags,
             parent: started.parent.as_ref().map(|parent| &parent.id),
-            module: started.module,
+            module: instance.module(),
             created_at: started.created_at,
             updated_at: instance.updated_at(),
             due_at_start: query.due_at_start && instance.is_due_at_start(),
@@ -190,6 +191,16 @@ impl Query {
         }
     }
 
+    /// Up to which time those ended that are looked for, if that is asked and nothing narrower is.
+    fn ended_before(&self) -> Option<Timestamp> {
+        let all_ended = !self.statuses.is_empty() && self.statuses.iter().all(|it| it.has_ended());
+        let narrower = self.parent.is_some()
+            || !self.tags.is_empty()
+            || self.module.is_some()
+            || self.due_at_start;
+        self.updated_before.filter(|_| all_ended && !narrower)
+    }
+
     /// The entries of the index to walk, together; none: there is nothing better than all.
     fn keys(&self) -> Vec<Key> {
         if let Some(parent) = &self.parent {
@@ -201,10 +212,7 @@ impl Query {
         } else if self.due_at_start {
             vec![Key::at_start()]
         } else if !self.statuses.is_empty() {
-            let mut statuses = self.statuses.clone();
-            statuses.sort_unstable();
-            statuses.dedup();
-            statuses.into_iter().map(Key::status).collect()
+            self.each_status().into_iter().map(Key::status).collect()
         } else {
             self.workflow
                 .as_ref()
@@ -212,6 +220,11 @@ impl Query {
                 .into_iter()
                 .collect()
         }
+    }
+
+    /// The statuses, each once.
+    fn each_status(&self) -> BTreeSet<Status> {
+        self.statuses.iter().copied().collect()
     }
 }
 
@@ -223,7 +236,7 @@ struct InMemory {
 }
 
 impl Inner {
-    fn find(&self, query: &Query) -> Result<Page, Error> {
+    pub(crate) fn find(&self, query: &Query) -> Result<Page, Error> {
         let limit = query.limit.max(1);
         // Memory first: what is gathered after this is met twice, not missed.
         let memory = self.find_in_memory(query)?;

@@ -11,10 +11,13 @@
 //!        5     the workflow's name                the instances of a workflow
 //!        6     milliseconds since 1970 u64 BE     the instances that are due then
 //!        7     nothing                            the instances that a host that starts looks at
+//!        8     the status, as a word,             the instances that ended so, then
+//!              milliseconds since 1970 u64 BE
 //! ```
 //!
 //! Behind the value stands the number of the instance, so that each of these is walked in the order
-//! of creation; kind 6 as a whole in the order of time. That is nearly the order of the times of creation, but clocks go back: a row of
+//! of creation; kind 6 as a whole in the order of time, kind 8 each status. An instance that has ended is
+//! not due, so that it stands in one of the two at most. The order of creation is nearly the order of the times of creation, but clocks go back: a row of
 //! `created` holds the latest time up to its number and the earliest from its number on, which both
 //! only grow with the number, so that a range of times is found as a range of numbers.
 
@@ -30,6 +33,9 @@ use crate::tables::{CREATED, INDEX, INSTANCES, NAMESPACE, REMOVED, read_row, wri
 
 /// The kind of the entries that stand in the order of time.
 pub(crate) const DUE: u8 = 6;
+
+/// The kind of the entries that stand in the order of time after their status.
+pub(crate) const ENDED: u8 = 8;
 
 /// One thing that instances are found by.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +75,11 @@ impl Key {
         Self::new(7, &[])
     }
 
+    pub(crate) fn ended(status: Status, at: Timestamp) -> Self {
+        let value = [status.as_str().as_bytes(), &at.0.to_be_bytes()].concat();
+        Self::new(ENDED, &value)
+    }
+
     fn new(kind: u8, value: &[u8]) -> Self {
         Self {
             kind,
@@ -82,6 +93,8 @@ impl Key {
             .tags
             .iter()
             .map(|(key, value)| Self::tag(key, value));
+        let has_ended = summary.status.has_ended();
+        let ended = has_ended.then(|| Self::ended(summary.status, summary.updated_at));
         tags.chain(summary.parent.as_ref().map(Self::parent))
             .chain([
                 Self::module(summary.module),
@@ -90,6 +103,7 @@ impl Key {
             ])
             .chain(summary.due_at.map(Self::due))
             .chain(summary.due_at_start.then(Self::at_start))
+            .chain(ended)
             .collect()
     }
 }

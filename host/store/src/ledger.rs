@@ -13,6 +13,7 @@ use wfhost_core::{Digest, Instance, InstanceId, Json, Position};
 
 use crate::error::Error;
 use crate::overlay::Overlay;
+use crate::registry::Registry;
 use crate::summary::Summary;
 
 pub(crate) use admit::{Incoming, Written};
@@ -45,19 +46,25 @@ pub(crate) struct Ledger {
     marks: [Position; 2],
     /// Which large payloads the records of the tail name, those that name any.
     named: BTreeMap<Position, Vec<Digest>>,
+    /// Which instances the records of the tail put on which modules.
+    recorded_on: VecDeque<(Position, Digest, InstanceId)>,
     live: HashMap<InstanceId, Live>,
     /// Instances that are being loaded; they must not be evicted meanwhile.
     loading: HashMap<InstanceId, u32>,
     pub(crate) outside: Outside,
     pub(crate) overlay: Overlay,
+    pub(crate) registry: Registry,
     /// Large payloads of records that are not durable yet, with the position that needs them.
     payloads: HashMap<Digest, (Position, Json)>,
     pub(crate) undurable_bytes: u64,
     pub(crate) ungathered_bytes: u64,
     /// When the oldest record that no commit has taken was submitted.
     pub(crate) waiting_since: Option<Instant>,
-    /// Goes up before and after each transaction that removes rows or payloads.
+    /// Goes up at the end of each transaction that removes rows or payloads. Odd as long as one is
+    /// under way.
     pub(crate) removals: u64,
+    /// How many of those are under way: the next waits for the one before.
+    pub(crate) removing: usize,
     /// Goes up when instances were purged: one that was read from disk before may be gone.
     pub(crate) purges: u64,
     /// How many submissions were taken since the file was opened.
@@ -143,6 +150,19 @@ impl Ledger {
         }
     }
 
+    /// Rows or payloads are about to be removed.
+    pub(crate) fn begin_removal(&mut self) {
+        self.removals += u64::from(self.removing == 0);
+        self.removing += 1;
+    }
+
+    /// They are.
+    pub(crate) fn end_removal(&mut self) {
+        self.removing -= 1;
+        // Two, if another goes on: it has changed, and stays odd.
+        self.removals += if self.removing == 0 { 1 } else { 2 };
+    }
+
     /// An instance in memory; it counts as looked at.
     pub(crate) fn look(&mut self, id: &InstanceId) -> Option<&Live> {
         self.looks += 1;
@@ -212,6 +232,13 @@ impl Ledger {
         self.named.clone()
     }
 
+    /// An instance that a record of the tail put on a module, which may have left it or ended since.
+    pub(crate) fn recorded_on(&self, module: Digest) -> Option<&InstanceId> {
+        let mut recorded = self.recorded_on.iter();
+        let recorded = recorded.find(|(_, on, _)| *on == module);
+        recorded.map(|(_, _, id)| id)
+    }
+
     /// Whether all that memory knows of an instance is on disk, and nothing can happen to it.
     pub(crate) fn may_be_purged(&self, id: &InstanceId) -> bool {
         self.live
@@ -264,6 +291,8 @@ impl Ledger {
         let rows = self.log_rows.partition_point(|end| *end <= position);
         self.log_rows.drain(..rows);
         self.named = self.named.split_off(&position.next());
+        let recorded = self.recorded_on.partition_point(|(at, ..)| *at <= position);
+        self.recorded_on.drain(..recorded);
         let mut owners: Vec<u64> = Vec::new();
         for row in self.tail.drain(..gone) {
             self.ungathered_bytes -= row.bytes;

@@ -7,13 +7,17 @@
 //! until the position that was seen is durable.
 
 mod backend;
+mod deployments;
 mod due;
+mod ended;
 mod error;
 mod expiry;
 mod find;
 mod gather;
+mod gc;
 mod history;
 mod holder;
+mod import;
 mod index;
 mod ledger;
 mod look;
@@ -23,6 +27,7 @@ mod open;
 mod overlay;
 mod payloads;
 mod recover;
+mod registry;
 mod removal;
 mod snapshot;
 mod state;
@@ -37,27 +42,29 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{
-    Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use redb::{Database, ReadableDatabase};
 use wfhost_core::{InstanceId, Position, Timestamp};
 
+pub use deployments::Names;
 pub use due::{Due, DuePlace};
-pub use error::{Cause, Error, OpenError, SubmitError, WriteError};
+pub use ended::EndedPlace;
+pub use error::{BindingError, Cause, Error, OpenError, SubmitError, WriteError};
 pub use find::{Page, Query};
+pub use gc::{Collected, GcOptions, ModuleNeeds, Need, RemovedModule};
 pub use memory::Memory;
-pub use modules::{Moved, NewModule};
+pub use modules::NewModule;
+pub use registry::Held;
 pub use submit::{Begun, Reuse, Submitted};
 pub use summary::{Reason, Summary};
+pub use wfhost_core::Moved;
 
 use backend::Gate;
 use error::Fault;
 use ledger::Ledger;
-use modules::Bindings;
 
 /// How a store works. The default suits a host.
 #[derive(Debug, Clone)]
@@ -157,8 +164,7 @@ struct Inner {
     /// How many snapshots there are of each position and time. Locked after the ledger, never
     /// before.
     snapshots: Mutex<BTreeMap<(Position, Timestamp), usize>>,
-    bindings: RwLock<Bindings>,
-    /// One deployment at a time.
+    /// One deployment at a time. Locked before `writing`.
     deploying: Mutex<()>,
     callbacks: RwLock<Vec<Callback>>,
     listeners: RwLock<Vec<Listener>>,
@@ -317,7 +323,6 @@ impl Inner {
             progress: Condvar::new(),
             writing: Mutex::default(),
             snapshots: Mutex::default(),
-            bindings: RwLock::default(),
             deploying: Mutex::default(),
             callbacks: RwLock::default(),
             listeners: RwLock::default(),
@@ -426,16 +431,6 @@ impl Inner {
 
     fn database(&self) -> RwLockReadGuard<'_, Option<Database>> {
         self.database.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn bindings(&self) -> RwLockReadGuard<'_, Bindings> {
-        self.bindings.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn bindings_mut(&self) -> RwLockWriteGuard<'_, Bindings> {
-        self.bindings
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn listeners(&self) -> RwLockReadGuard<'_, Vec<Listener>> {

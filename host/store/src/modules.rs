@@ -1,25 +1,20 @@
-//! Modules and bindings.
+//! Modules, as they stand in the file.
 
-use std::collections::BTreeMap;
-use std::sync::PoisonError;
-
-use redb::ReadableTable;
-use wfhost_core::{Digest, ModuleInfo, Name, Role, Timestamp};
+use redb::{ReadableTable, Table};
+use wfhost_core::{Bindings, Digest, ModuleInfo, Name, Timestamp};
 
 use crate::error::{Error, Fault};
+use crate::registry::Registry;
 use crate::tables::{
-    BINDINGS, BLOBS, MODULES, NAMESPACE, checked, read_row, role_number, role_of, verified,
-    write_row,
+    BINDINGS, BLOBS, MODULES, NAMESPACE, read_json_row, read_row, role_of, write_json_row,
 };
 use crate::{Inner, Store};
-
-/// Which module each name means.
-pub(crate) type Bindings = BTreeMap<(Role, Name), Digest>;
 
 /// A module to be deployed.
 #[derive(Debug, Clone)]
 pub struct NewModule {
-    /// What it was found to be; its digest is that of `bytes`.
+    /// What it was found to be; its digest is that of `bytes`. When and by whom it is deployed is
+    /// filled in by the store.
     pub info: ModuleInfo,
     /// The bytes as they were uploaded.
     pub bytes: Vec<u8>,
@@ -27,61 +22,7 @@ pub struct NewModule {
     pub component: Option<Vec<u8>>,
 }
 
-/// A binding that a deployment moved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Moved {
-    /// What the name is for.
-    pub role: Role,
-    /// The name.
-    pub name: Name,
-    /// The module that it meant before, if any.
-    pub from: Option<Digest>,
-    /// The module that it means now.
-    pub to: Digest,
-}
-
 impl Store {
-    /// Stores modules and moves the bindings of every name they offer, later modules over earlier
-    /// ones, in one transaction that is durable when this returns. A known module is not stored
-    /// again and keeps the time of its first deployment. Returns the bindings that now mean
-    /// another module than before.
-    ///
-    /// # Errors
-    /// As [`Store::submit`]; after a failed commit nothing is known of the deployment.
-    pub fn deploy(&self, modules: Vec<NewModule>, at: Timestamp) -> Result<Vec<Moved>, Error> {
-        let inner = &self.inner;
-        drop(inner.taking()?);
-        // Held to the end: bindings in memory move in the order of the transactions.
-        let _deploying = inner
-            .deploying
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let before = inner.bindings().clone();
-        let mut after = before.clone();
-        for module in &modules {
-            let names = module.info.offers();
-            after.extend(names.map(|(role, name)| ((role, name.clone()), module.info.digest)));
-        }
-        let moved = moves(&before, &after);
-        let written = inner.write(|transaction| {
-            for module in &modules {
-                store_module(transaction, module, at)?;
-            }
-            let mut table = transaction.open_table(BINDINGS)?;
-            for moved in &moved {
-                let key = (NAMESPACE, role_number(moved.role), moved.name.as_str());
-                table.insert(key, write_row(&moved.to).as_slice())?;
-            }
-            Ok(())
-        });
-        if let Err(error) = written {
-            inner.fail(error.clone());
-            return Err(error);
-        }
-        *inner.bindings_mut() = after;
-        Ok(moved)
-    }
-
     /// What a module offers and where it came from.
     ///
     /// # Errors
@@ -90,7 +31,8 @@ impl Store {
         self.inner.read(|transaction| {
             let table = transaction.open_table(MODULES)?;
             let row = table.get((NAMESPACE, digest.as_bytes()))?;
-            row.map(|row| read_info(row.value())).transpose()
+            row.map(|row| read_json_row("modules", row.value()))
+                .transpose()
         })
     }
 
@@ -99,14 +41,7 @@ impl Store {
     /// # Errors
     /// If the disk fails.
     pub fn modules(&self) -> Result<Vec<ModuleInfo>, Error> {
-        let mut modules = self.inner.read(|transaction| {
-            let table = transaction.open_table(MODULES)?;
-            let rows = table.range((NAMESPACE, &[0; 32])..=(NAMESPACE, &[255; 32]))?;
-            let infos = rows.map(|row| read_info(row?.1.value()));
-            infos.collect::<Result<Vec<ModuleInfo>, Fault>>()
-        })?;
-        modules.sort_by_key(|info| (info.deployed_at, info.digest));
-        Ok(modules)
+        self.inner.read(read_modules)
     }
 
     /// The bytes of a module as they were uploaded, by the module's digest.
@@ -124,47 +59,17 @@ impl Store {
     pub fn component(&self, digest: Digest) -> Result<Option<Vec<u8>>, Error> {
         self.inner.blob(digest)
     }
-
-    /// The module that a name means now. Reads memory only.
-    ///
-    /// # Errors
-    /// If the store is closed or a commit has failed.
-    pub fn binding(&self, role: Role, name: &Name) -> Result<Option<Digest>, Error> {
-        drop(self.inner.usable()?);
-        let bindings = self.inner.bindings();
-        Ok(bindings.get(&(role, name.clone())).copied())
-    }
-
-    /// All bindings, workflows first, by name.
-    ///
-    /// # Errors
-    /// If the store is closed or a commit has failed.
-    pub fn bindings(&self) -> Result<Vec<(Role, Name, Digest)>, Error> {
-        drop(self.inner.usable()?);
-        let bindings = self.inner.bindings();
-        let all = bindings
-            .iter()
-            .map(|((role, name), digest)| (*role, name.clone(), *digest));
-        Ok(all.collect())
-    }
 }
 
 impl Inner {
-    /// The bindings, as they stand in the file.
-    pub(crate) fn bindings_on_disk(&self) -> Result<Bindings, Error> {
+    /// The modules and the bindings, as they stand in the file.
+    pub(crate) fn registry_on_disk(&self) -> Result<Registry, Error> {
         self.read(|transaction| {
-            let table = transaction.open_table(BINDINGS)?;
-            let rows = table.range((NAMESPACE, 0, "")..(NAMESPACE + 1, 0, ""))?;
-            let bindings = rows.map(|row| {
-                let (key, digest) = row?;
-                let (_, role, name) = key.value();
-                let name: Name = name.parse().map_err(|_| damaged("a binding has no name"))?;
-                Ok((
-                    (role_of(role)?, name),
-                    read_row("bindings", digest.value())?,
-                ))
-            });
-            bindings.collect()
+            let modules = transaction.open_table(MODULES)?;
+            let rows = modules.range(all_digests())?;
+            let digests = rows.map(|row| Ok(Digest::from_bytes(*row?.0.value().1)));
+            let digests = digests.collect::<Result<Vec<_>, Fault>>()?;
+            Ok(Registry::new(digests, read_bindings(transaction)?))
         })
     }
 
@@ -184,22 +89,38 @@ impl Inner {
     }
 }
 
-fn moves(before: &Bindings, after: &Bindings) -> Vec<Moved> {
-    let moved = after.iter().filter_map(|((role, name), to)| {
-        let from = before.get(&(*role, name.clone())).copied();
-        (from != Some(*to)).then(|| Moved {
-            role: *role,
-            name: name.clone(),
-            from,
-            to: *to,
-        })
-    });
-    moved.collect()
+/// All modules, by the time of their first deployment.
+pub(crate) fn read_modules(transaction: &redb::ReadTransaction) -> Result<Vec<ModuleInfo>, Fault> {
+    let table = transaction.open_table(MODULES)?;
+    let rows = table.range(all_digests())?;
+    let infos = rows.map(|row| read_json_row("modules", row?.1.value()));
+    let mut infos = infos.collect::<Result<Vec<ModuleInfo>, Fault>>()?;
+    infos.sort_by_key(|info| (info.deployed_at, info.digest));
+    Ok(infos)
 }
 
-fn store_module(
+fn read_bindings(transaction: &redb::ReadTransaction) -> Result<Bindings, Fault> {
+    let table = transaction.open_table(BINDINGS)?;
+    let rows = table.range((NAMESPACE, 0, "")..(NAMESPACE + 1, 0, ""))?;
+    let bindings = rows.map(|row| {
+        let (key, binding) = row?;
+        let (_, role, name) = key.value();
+        let name: Name = name.parse().map_err(|_| damaged("a binding has no name"))?;
+        let binding = read_row("bindings", binding.value())?;
+        Ok(((role_of(role)?, name), binding))
+    });
+    bindings.collect()
+}
+
+fn all_digests() -> std::ops::RangeInclusive<(u32, &'static [u8; 32])> {
+    (NAMESPACE, &[0; 32])..=(NAMESPACE, &[255; 32])
+}
+
+/// Writes a module, unless it is there.
+pub(crate) fn store_module(
     transaction: &redb::WriteTransaction,
     module: &NewModule,
+    by: Option<&str>,
     at: Timestamp,
 ) -> Result<(), Fault> {
     let mut modules = transaction.open_table(MODULES)?;
@@ -209,10 +130,10 @@ fn store_module(
     }
     let info = ModuleInfo {
         deployed_at: at,
+        deployed_by: by.map(str::to_owned),
         ..module.info.clone()
     };
-    let row = checked(serde_json::to_vec(&info).expect("a description is plain data"));
-    modules.insert(key, row.as_slice())?;
+    modules.insert(key, write_json_row(&info).as_slice())?;
     let mut blobs = transaction.open_table(BLOBS)?;
     blobs.insert(key, module.bytes.as_slice())?;
     if let Some(component) = &module.component {
@@ -222,9 +143,13 @@ fn store_module(
     Ok(())
 }
 
-fn read_info(row: &[u8]) -> Result<ModuleInfo, Fault> {
-    serde_json::from_slice(verified("modules", row)?)
-        .map_err(|error| damaged(&format!("a row of `modules` does not read: {error}")))
+/// Removes a module's description; its bytes stay.
+pub(crate) fn remove_info(
+    modules: &mut Table<'_, (u32, &'static [u8; 32]), &'static [u8]>,
+    digest: Digest,
+) -> Result<(), Fault> {
+    modules.remove((NAMESPACE, digest.as_bytes()))?;
+    Ok(())
 }
 
 fn damaged(what: &str) -> Fault {

@@ -178,7 +178,8 @@ impl Opening {
         let inner = Inner::new(self.path, self.database, self.gate, self.options);
         let inner = Arc::new(inner);
         inner.recover()?;
-        *inner.bindings_mut() = inner.bindings_on_disk()?;
+        let registry = inner.registry_on_disk()?;
+        inner.ledger().registry = registry;
         Store::run(inner)
     }
 }

@@ -85,9 +85,9 @@ impl Inner {
     /// Does something that removes rows and payloads, so that those who read without a lock know
     /// what they may have missed.
     pub(crate) fn removing<T>(&self, remove: impl FnOnce() -> T) -> T {
-        self.ledger().removals += 1;
+        self.ledger().begin_removal();
         let done = remove();
-        self.ledger().removals += 1;
+        self.ledger().end_removal();
         done
     }
 

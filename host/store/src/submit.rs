@@ -49,7 +49,8 @@ impl Store {
     ///
     /// # Errors
     /// [`SubmitError::InUse`] if the one that has the id stays, or with what `decide` says.
-    /// [`SubmitError::Impossible`] if it gives way and has not ended.
+    /// [`SubmitError::ModuleMissing`] if its module is not there. [`SubmitError::Impossible`] if the
+    /// other gives way and has not ended.
     pub fn start(
         &self,
         started: Started,
@@ -82,8 +83,9 @@ impl Store {
                 }
             },
         };
-        let first = Record::Started(Box::new(started)).into();
-        let taken = ledger.start(incoming(before), first, incoming(copies))?;
+        let first = Record::Started(Box::new(started));
+        ledger.registry.admits([&first])?;
+        let taken = ledger.start(incoming(before), first.into(), incoming(copies))?;
         let submitted = Submitted {
             position: ledger.submitted,
             records: taken.new,
@@ -104,7 +106,8 @@ impl Store {
     ///
     /// # Errors
     /// [`SubmitError::Refused`] with [`Refused::Conflict`] if something has, or with what `decide`
-    /// says.
+    /// says; [`SubmitError::ModuleMissing`] if the instance would go on with a module that is not
+    /// there.
     pub fn submit(
         &self,
         id: &InstanceId,
@@ -209,6 +212,8 @@ impl Inner {
         id: &InstanceId,
         records: Vec<Incoming>,
     ) -> Result<Submitted, SubmitError> {
+        let added = records.iter().map(|incoming| &incoming.record);
+        ledger.registry.admits(added)?;
         let records = ledger.go_on(id, records)?;
         let submitted = Submitted {
             position: ledger.submitted,

@@ -65,7 +65,7 @@ impl Summary {
             run: started.run,
             generation: started.generation,
             workflow: started.workflow.clone(),
-            module: started.module,
+            module: instance.module(),
             status: instance.status(),
             reason: instance.stall().map(|stall| Reason {
                 word: stall.word().to_owned(),

@@ -23,7 +23,8 @@
 //! references  namespace u32, digest 32 bytes    u64 (*): how many name the payload
 //! modules     namespace u32, digest 32 bytes    JSON of the module's description (*)
 //! blobs       namespace u32, digest 32 bytes    uploaded modules, the components made of them
-//! bindings    namespace u32, role u8, name str  digest 32 bytes (*)
+//! bindings    namespace u32, role u8, name str  module, candidate with its share (*)
+//! deployments namespace u32, number u64         JSON of what brought modules or moved bindings (*)
 //!
 //! (*) followed by the CRC-32 of what stands before, u32 LE. Plain data in postcard's encoding.
 //!     Records bring their own; payloads and blobs are checked by their digest.
@@ -59,6 +60,7 @@
 //! workflow, 1 activity.
 
 use redb::TableDefinition;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wfhost_core::{Json, Position, Role, Timestamp, codec};
 
@@ -100,6 +102,8 @@ pub(crate) const BLOBS: TableDefinition<'_, (u32, &[u8; 32]), &[u8]> =
     TableDefinition::new("blobs");
 pub(crate) const BINDINGS: TableDefinition<'_, (u32, u8, &str), &[u8]> =
     TableDefinition::new("bindings");
+pub(crate) const DEPLOYMENTS: TableDefinition<'_, (u32, u64), &[u8]> =
+    TableDefinition::new("deployments");
 
 /// A header, as it was read.
 #[derive(Debug, PartialEq, Eq)]
@@ -155,6 +159,7 @@ pub(crate) fn create(transaction: &redb::WriteTransaction) -> Result<(), Fault> 
     transaction.open_table(MODULES)?;
     transaction.open_table(BLOBS)?;
     transaction.open_table(BINDINGS)?;
+    transaction.open_table(DEPLOYMENTS)?;
     Ok(())
 }
 
@@ -176,6 +181,17 @@ pub(crate) fn write_row(row: &impl Serialize) -> Vec<u8> {
 /// Reads a row that is plain data.
 pub(crate) fn read_row<'a, T: Deserialize<'a>>(table: &str, row: &'a [u8]) -> Result<T, Fault> {
     postcard::from_bytes(verified(table, row)?)
+        .map_err(|error| Fault::Damaged(format!("a row of `{table}` does not read: {error}")))
+}
+
+/// Writes a row that is JSON, for what people may want to read with other tools.
+pub(crate) fn write_json_row(row: &impl Serialize) -> Vec<u8> {
+    checked(serde_json::to_vec(row).expect("rows are plain data"))
+}
+
+/// Reads a row that is JSON.
+pub(crate) fn read_json_row<T: DeserializeOwned>(table: &str, row: &[u8]) -> Result<T, Fault> {
+    serde_json::from_slice(verified(table, row)?)
         .map_err(|error| Fault::Damaged(format!("a row of `{table}` does not read: {error}")))
 }
 

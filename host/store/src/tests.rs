@@ -4,13 +4,16 @@ mod audit;
 mod crash;
 mod deploying;
 mod due;
+mod ended;
 mod finding;
+mod gc;
 mod instances;
 mod keeping;
 mod lives;
 mod opening;
 mod removing;
 mod reuse;
+mod rollback;
 mod slices;
 mod state;
 mod submitting;
@@ -150,7 +153,7 @@ fn outside(store: &Store, write: StateWrite) -> Position {
 }
 
 fn submit(store: &Store, id: &InstanceId, record: Record) -> Result<Submitted, SubmitError> {
-    store.submit(id, &ReadSet::default(), |_| Ok(record))
+    ready(store).submit(id, &ReadSet::default(), |_| Ok(record))
 }
 
 /// What the state says now, with its versions.
@@ -160,9 +163,21 @@ fn state(store: &Store) -> Vec<(String, String, u64)> {
     items.into_iter().map(plain).collect()
 }
 
+/// A store that takes instances on the modules that tests name; the file does not hold them.
+fn ready(store: &Store) -> &Store {
+    let mut ledger = store.inner.ledger();
+    let bindings = ledger.registry.bindings().clone();
+    let numbered = (0..5).map(|number| Digest::of(&[number]));
+    let named = [&b"module"[..], b"2", b"3"].map(Digest::of);
+    let modules = numbered.chain(named);
+    ledger.registry.deployed(modules, bindings);
+    drop(ledger);
+    store
+}
+
 /// Starts an instance whose id is new.
 fn start(store: &Store, started: Started) -> Result<Submitted, SubmitError> {
-    let begun = store.start(started, |_| Ok(Reuse::Refuse))?;
+    let begun = ready(store).start(started, |_| Ok(Reuse::Refuse))?;
     assert!(begun.before.is_none());
     Ok(begun.submitted)
 }

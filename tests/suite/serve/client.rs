@@ -52,7 +52,17 @@ impl Server {
         Self::serve(Shell::new(), arguments.map(str::to_owned).collect())
     }
 
-    fn serve(shell: Shell, arguments: Vec<String>) -> Self {
+    /// Waits until it says a line with these words.
+    pub(super) fn hear(&mut self, words: &str) {
+        let mut line = String::new();
+        while !line.contains(words) {
+            line.clear();
+            let read = self.said.read_line(&mut line).unwrap();
+            assert!(read > 0, "it ended without saying {words}");
+        }
+    }
+
+    pub(super) fn serve(shell: Shell, arguments: Vec<String>) -> Self {
         let mut command = shell.command(&["serve", "--listen", "127.0.0.1:0"]);
         let command = command.args(&arguments).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

@@ -203,7 +203,7 @@ fn next_page(after: u64) -> String {
 }
 
 /// The module whose digest begins so.
-fn find_module(host: &Host, start: &str) -> Result<Digest, Failure> {
+pub(super) fn find_module(host: &Host, start: &str) -> Result<Digest, Failure> {
     let modules = host.modules()?;
     let digests = modules.iter().map(|info| info.digest);
     let fits = |digest: &Digest| {

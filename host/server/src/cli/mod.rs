@@ -5,21 +5,29 @@ mod ask;
 mod bench;
 mod build;
 mod code_cache;
+mod compared;
+mod deploy;
+mod export;
 mod find;
 mod follow;
 mod hosting;
 pub(crate) mod instance;
 mod look;
+mod migrate;
+mod modules;
 mod new;
 mod purge;
 mod query;
+mod replay;
 mod rerun;
 mod run;
 mod serve;
 mod start;
 mod state;
+mod step;
 pub(crate) mod text;
 mod wait;
+mod watch;
 mod why;
 
 use std::io::{ErrorKind, Write as _};
@@ -96,11 +104,14 @@ enum Command {
     Show(look::Show),
     Why(why::Why),
     History(look::History),
-    Replay(look::Replay),
+    Replay(replay::Replay),
+    Export(export::Export),
     Serve(serve::Serve),
     #[command(subcommand)]
     State(state::State),
-    Modules(look::Modules),
+    Deploy(deploy::Deploy),
+    Modules(modules::Modules),
+    Migrate(migrate::Migrate),
     New(new::New),
     Build(build::Build),
     Bench(bench::Bench),
@@ -127,8 +138,11 @@ impl Command {
             Self::History(history) => history.run().await,
             Self::Replay(replay) => replay.run().await,
             Self::Serve(serve) => serve.run().await,
+            Self::Export(export) => export.run().await,
             Self::State(state) => state.run().await,
+            Self::Deploy(deploy) => deploy.run().await,
             Self::Modules(modules) => modules.run().await,
+            Self::Migrate(migrate) => migrate.run().await,
             Self::New(new) => new.run(),
             Self::Build(build) => build.run(),
             Self::Bench(bench) => bench.run().await,
@@ -273,6 +287,8 @@ impl From<Error> for Failure {
         let exit = match &error {
             // What was expected of the key did not hold: no mistake in the call.
             Error::WrongVersion { .. } => Exit::Failed,
+            // Nor is it one that the code does something else.
+            Error::NotTheSame { .. } | Error::NotAllTheSame { .. } => Exit::Failed,
             error if error.is_callers() => Exit::Usage,
             _ => Exit::Host,
         };

@@ -7,6 +7,7 @@ use super::follow::Show;
 use super::hosting::Hosting;
 use super::start::{Found, Ready, Starting, deploy};
 use super::wait::{Driving, Showing, Signals, attend};
+use super::watch::{self, Watched, swapping};
 use super::{Exit, Failure, find, say};
 use crate::error::Error;
 use crate::host::Host;
@@ -28,12 +29,18 @@ Examples:
   wfhost run order.wasm --state 'Cars={\"name\":\"Cars\",\"totalCost\":15000,\"quantity\":3}'
   wfhost run reminder.wasm --skip-time             wait for no timer
   wfhost run fetch.wasm --allow-host api.example.com
+  wfhost run --watch workflows/order-processing --input @order.json
 
 Exit status: 0 completed, 1 the workflow failed or was cancelled or terminated, 2 usage or bad
 input, 3 the instance is stalled or suspended, 4 the host failed (file, disk), 130 interrupted.")]
 pub(super) struct Run {
     #[command(flatten)]
     starting: Starting,
+    /// Build and deploy again what changes in this folder while it runs: a Cargo package, or a
+    /// folder of packages and .wasm files. The instance goes along if the new code does the same in
+    /// the turns that it has taken. Deployed first if there is no PATH
+    #[arg(long, value_name = "DIR")]
+    watch: Option<std::path::PathBuf>,
     #[command(flatten)]
     showing: Showing,
     #[command(flatten)]
@@ -44,7 +51,9 @@ impl Run {
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let mut signals = Signals::listen();
         let (options, skipping) = self.hosting.options();
-        let (starting, quiet) = (self.starting.clone(), self.showing.quiet);
+        let mut starting = self.starting.clone();
+        starting.paths = watch::paths(&starting.paths, self.watch.as_deref())?;
+        let quiet = self.showing.quiet;
         // Modules are built and compiled here, which takes its time.
         let opening = tokio::task::spawn_blocking(move || starting.open(options, quiet));
         let (host, ready) = tokio::select! {
@@ -59,7 +68,17 @@ impl Run {
             Err(failure) => return super::close(host, Err(failure)).await,
         };
         let go_on = self.starting.db.command(&format!("run --id={id}"));
-        let driven = async |host: &Host| self.on(host, ready, &id).await;
+        let watched = self.watch.as_deref().map(Watched::new).transpose();
+        let watched = match watched {
+            Ok(watched) => watched,
+            Err(failure) => return super::close(host, Err(failure)).await,
+        };
+        let driven = async |host: &Host| {
+            tokio::select! {
+                driven = self.on(host, ready, &id) => driven,
+                () = swapping(watched, host) => unreachable!("it watches without end"),
+            }
+        };
         attend(host, signals, &skipping, &go_on, driven).await
     }
 

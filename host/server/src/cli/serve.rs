@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use super::hosting::Hosting;
 use super::start::deploy;
 use super::wait::Signals;
+use super::watch::{self, Watched, swapping};
 use super::{Db, Exit, Failure, say, waiting};
 use crate::error::Error;
 use crate::host::Host;
@@ -28,6 +29,7 @@ use crate::serve::{ServeOptions, Token, serve};
 #[command(after_help = "\
 Examples:
   wfhost serve order.wasm
+  wfhost serve --watch workflows/order-processing
   wfhost serve --db orders.redb --listen 127.0.0.1:8080
   WFHOST_TOKEN=\"$(cat token)\" wfhost serve --listen 0.0.0.0:3500
   curl -X POST http://127.0.0.1:3500/api/v1/instances -d '{\"workflow\":\"OrderProcessingWorkflow\",\"input\":{…}}'
@@ -53,6 +55,11 @@ pub(super) struct Serve {
     /// The name by which Dapr's clients call the state store
     #[arg(long, value_name = "NAME", default_value = "statestore")]
     state_store: String,
+    /// Build and deploy again what changes in this folder: a Cargo package, or a folder of packages
+    /// and .wasm files. Instances go along if the new code does the same in the turns they have
+    /// taken
+    #[arg(long, value_name = "DIR")]
+    watch: Option<PathBuf>,
     #[command(flatten)]
     db: Db,
     #[command(flatten)]
@@ -73,7 +80,8 @@ impl Serve {
         }
         let (options, _) = self.hosting.options();
         // All that can be wrong with the call is found before a data file is made.
-        let uploads = self.paths.iter().map(|path| upload(path, false));
+        let paths = watch::paths(&self.paths, self.watch.as_deref())?;
+        let uploads = paths.iter().map(|path| upload(path, false));
         let checked = Host::check(uploads.collect::<Result<Vec<_>, _>>()?, &options)?;
         let serving = ServeOptions {
             token: self.token.as_deref().map(Token::new),
@@ -94,7 +102,14 @@ impl Serve {
             "serving {} on http://{address}; Ctrl-C stops it",
             self.db.path.display()
         ));
-        serve(host, listener, serving, async move { signals.recv().await }).await?;
+        let watched = self.watch.as_deref().map(Watched::new).transpose()?;
+        let stop = async move |host: &Host| {
+            tokio::select! {
+                () = signals.recv() => {}
+                () = swapping(watched, host) => {}
+            }
+        };
+        serve(host, listener, serving, stop).await?;
         say(format_args!("stopped; everything is on disk"));
         Ok(Exit::Ok)
     }

@@ -237,7 +237,7 @@ pub(super) fn with_reason(what: &str, reason: &Option<String>) -> String {
     )
 }
 
-fn state_call(call: &StateCall) -> String {
+pub(super) fn state_call(call: &StateCall) -> String {
     match call {
         StateCall::Get { key, found: None } => format!("{key}: nothing there"),
         StateCall::Get {
@@ -267,7 +267,7 @@ fn state_call(call: &StateCall) -> String {
 
 /// Log lines, indented. What a guest wrote must not pass for the host's own words or move the
 /// terminal's cursor: each line stands under its indent, control characters are written out.
-fn log(lines: &[LogLine], indent: &str) -> Vec<String> {
+pub(super) fn log(lines: &[LogLine], indent: &str) -> Vec<String> {
     let mut shown = Vec::new();
     for line in lines {
         let level = match line.level {

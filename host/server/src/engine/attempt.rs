@@ -18,7 +18,7 @@ use wfhost_core::{
     Digest, DurationMs, Failure, Instance, InstanceId, Json, Name, Role, TaskState, Timestamp, kind,
 };
 use wfhost_sandbox::{AttemptCall, AttemptEnd as Came, Module};
-use wfhost_store::SubmitError;
+use wfhost_store::{Held, SubmitError};
 
 use super::reserve::{CONFLICTS_MAX, Claim};
 use super::slot::{Slot, UnderWay};
@@ -99,18 +99,19 @@ impl Engine {
         if let Some(outcome) = self.scripted(slot, fence, &open) {
             return self.end_scripted(slot, fence, outcome);
         }
-        let module = match self.store.binding(Role::Activity, &open.name) {
-            Ok(Some(module)) => module,
+        // It stays in the data file while this attempt runs.
+        let held = match self.store.hold_bound(Role::Activity, &open.name, &slot.id) {
+            Ok(Some(held)) => held,
             Ok(None) => return self.missing(slot, under_way, open.name),
             Err(error) => return self.note(Err(SubmitError::Store(error))),
         };
-        match self.module(module) {
+        match self.module(held.module()) {
             Err(message) => {
                 let reason = StallReason::ModuleUnusable { message };
                 self.stall(slot, Some(fence.task), reason);
             }
             Ok(module) if module.contained() => self.contained(slot, &under_way, &open, &module),
-            Ok(module) => self.effectful(slot, under_way, inside, open, module),
+            Ok(module) => self.effectful(slot, under_way, (inside, held), open, module),
         }
     }
 
@@ -202,7 +203,7 @@ impl Engine {
         self: &Arc<Self>,
         slot: &Arc<Slot>,
         under_way: UnderWay,
-        inside: Inside,
+        kept: (Inside, Held),
         open: Open,
         module: Module,
     ) {
@@ -235,7 +236,7 @@ impl Engine {
         let effect = Effect {
             busy: Busy::new(self, slot),
             under_way,
-            _inside: inside,
+            _kept: kept,
             open,
             module,
             snapshot,
@@ -438,7 +439,8 @@ impl Engine {
 /// when it is dropped, wherever it was.
 struct Effect {
     under_way: UnderWay,
-    _inside: Inside,
+    /// It was let in, and its module stays.
+    _kept: (Inside, Held),
     open: Open,
     module: Module,
     snapshot: Box<dyn Snapshot>,

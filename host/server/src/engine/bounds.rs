@@ -1,7 +1,7 @@
 //! How many attempts run at once, and who waits for their turn.
 //!
 //! What waits is kept by instance and activity, so that finding the next takes as many looks as
-//! there are such pairs, not as there are attempts.
+//! there are such pairs, not as there are attempts; what concerns one instance is found by its id.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -29,8 +29,8 @@ impl Default for Bounds {
     }
 }
 
-/// Attempts by who and what they are.
-type Group = (InstanceId, Name);
+/// What waits of one instance and activity, each with its place in the line.
+type Line<T> = VecDeque<(u64, T)>;
 
 /// Lets attempts in, up to the bounds.
 pub(crate) struct Doorway<T> {
@@ -42,8 +42,8 @@ struct Inner<T> {
     running: usize,
     by_instance: HashMap<InstanceId, usize>,
     by_name: HashMap<Name, usize>,
-    /// What waits, each with its place in the line.
-    waiting: BTreeMap<Group, VecDeque<(u64, T)>>,
+    /// No line is empty, and no instance has none.
+    waiting: BTreeMap<InstanceId, BTreeMap<Name, Line<T>>>,
     places: u64,
 }
 
@@ -70,9 +70,9 @@ impl<T> Doorway<T> {
         }
         inner.places += 1;
         let place = inner.places;
-        let group = (id.clone(), name.clone());
-        let waiting = inner.waiting.entry(group).or_default();
-        waiting.push_back((place, what()));
+        let theirs = inner.waiting.entry(id.clone()).or_default();
+        let line = theirs.entry(name.clone()).or_default();
+        line.push_back((place, what()));
         false
     }
 
@@ -83,7 +83,7 @@ impl<T> Doorway<T> {
         uncount(&mut inner.by_instance, id);
         uncount(&mut inner.by_name, name);
         let mut let_in = Vec::new();
-        while let Some(((id, name), what)) = self.next(&mut inner) {
+        while let Some((id, name, what)) = self.next(&mut inner) {
             inner.count(&id, &name);
             let_in.push((id, name, what));
         }
@@ -93,32 +93,45 @@ impl<T> Doorway<T> {
     /// Takes what waits for an instance out of the line, as far as it is told.
     pub(crate) fn forget(&self, id: &InstanceId, which: impl Fn(&T) -> bool) -> Vec<T> {
         let mut inner = self.lock();
-        let theirs = |group: &&Group| group.0 == *id;
-        let groups: Vec<_> = inner.waiting.keys().filter(theirs).cloned().collect();
+        let Some(mut theirs) = inner.waiting.remove(id) else {
+            return Vec::new();
+        };
         let mut forgotten = Vec::new();
-        for group in groups {
-            let line = inner.waiting.remove(&group).unwrap_or_default();
-            let (out, stays): (Vec<_>, VecDeque<_>) = split(line, &which);
+        theirs.retain(|_, line| {
+            let (out, stays) = split(std::mem::take(line), &which);
             forgotten.extend(out);
-            if !stays.is_empty() {
-                inner.waiting.insert(group, stays);
-            }
+            *line = stays;
+            !line.is_empty()
+        });
+        if !theirs.is_empty() {
+            inner.waiting.insert(id.clone(), theirs);
         }
         forgotten
     }
 
     /// The one that has waited longest of those that may run.
-    fn next(&self, inner: &mut Inner<T>) -> Option<(Group, T)> {
-        let groups = inner.waiting.iter();
-        let free = groups.filter(|((id, name), _)| self.is_free(inner, id, name));
-        let first = free.filter_map(|(group, line)| Some((line.front()?.0, group)));
-        let group = first.min_by_key(|(place, _)| *place)?.1.clone();
-        let line = inner.waiting.get_mut(&group)?;
+    fn next(&self, inner: &mut Inner<T>) -> Option<(InstanceId, Name, T)> {
+        let (id, name) = self.first(inner)?;
+        let theirs = inner.waiting.get_mut(&id)?;
+        let line = theirs.get_mut(&name)?;
         let (_, what) = line.pop_front()?;
         if line.is_empty() {
-            inner.waiting.remove(&group);
+            theirs.remove(&name);
+            if theirs.is_empty() {
+                inner.waiting.remove(&id);
+            }
         }
-        Some((group, what))
+        Some((id, name, what))
+    }
+
+    /// Whose line the one stands in that comes next.
+    fn first(&self, inner: &Inner<T>) -> Option<(InstanceId, Name)> {
+        let instances = inner.waiting.iter();
+        let lines = instances.flat_map(|(id, theirs)| theirs.iter().map(move |it| (id, it)));
+        let free = lines.filter(|(id, (name, _))| self.is_free(inner, id, name));
+        let first = free.filter_map(|(id, (name, line))| Some((line.front()?.0, id, name)));
+        let (_, id, name) = first.min_by_key(|(place, ..)| *place)?;
+        Some((id.clone(), name.clone()))
     }
 
     fn is_free(&self, inner: &Inner<T>, id: &InstanceId, name: &Name) -> bool {
@@ -135,7 +148,7 @@ impl<T> Doorway<T> {
 }
 
 /// What waited and is told, and the rest with its places in the line.
-fn split<T>(line: VecDeque<(u64, T)>, which: impl Fn(&T) -> bool) -> (Vec<T>, VecDeque<(u64, T)>) {
+fn split<T>(line: Line<T>, which: impl Fn(&T) -> bool) -> (Vec<T>, Line<T>) {
     let (mut out, mut stays) = (Vec::new(), VecDeque::new());
     for (place, what) in line {
         if which(&what) {
@@ -192,5 +205,31 @@ mod tests {
         assert_eq!(leave(&b, &pay), [6], "the line goes before the name");
         assert_eq!(leave(&b, &ship), [8]);
         assert_eq!(leave(&b, &pay), [0; 0]);
+    }
+
+    #[test]
+    fn only_what_waits_for_the_instance_and_is_told_leaves_the_line() {
+        let [pay, ship]: [Name; 2] = ["Pay", "Ship"].map(|it| it.parse().unwrap());
+        let [a, b]: [InstanceId; 2] = ["a", "b"].map(|it| it.parse().unwrap());
+        let door = Doorway::new(Bounds {
+            running_max: 1,
+            ..Bounds::default()
+        });
+        assert!(door.enter(&a, &pay, || 0));
+        for (id, name, what) in [(&a, &pay, 1), (&a, &ship, 2), (&b, &pay, 3), (&a, &pay, 4)] {
+            assert!(!door.enter(id, name, || what));
+        }
+        let looked_at = std::cell::RefCell::new(Vec::new());
+        let forgotten = door.forget(&a, |what| {
+            looked_at.borrow_mut().push(*what);
+            *what < 3
+        });
+        assert_eq!(forgotten, [1, 2]);
+        assert_eq!(looked_at.into_inner(), [1, 4, 2]);
+        assert_eq!(door.lock().waiting.len(), 2);
+        assert_eq!(door.forget(&a, |_| true), [4]);
+        assert_eq!(door.forget(&a, |_| true), [0; 0]);
+        let waiting = &door.lock().waiting;
+        assert!(waiting.keys().eq([&b]), "no line is left empty");
     }
 }

@@ -655,6 +655,7 @@ impl Engine {
             | Err(
                 SubmitError::Refused(_)
                 | SubmitError::NoSuchInstance(_)
+                | SubmitError::ModuleMissing { .. }
                 | SubmitError::InUse { .. },
             ) => {}
         }

@@ -175,7 +175,7 @@ impl Engine {
     /// A child's input is its parent's affair: it is recorded, and fails as its code says.
     fn start_child(self: &Arc<Self>, slot: &Arc<Slot>, child: Child, id: InstanceId) {
         let (of, detached) = (fence(&child.parent), child.options.detached);
-        let module = match self.module_of_child(&child) {
+        let module = match self.module_of_child(&child, &id) {
             Ok(Some(module)) => module,
             Ok(None) => return self.workflow_missing(slot, of.task, &child.name),
             Err(error) => return self.note(Err(SubmitError::Store(error))),
@@ -209,8 +209,10 @@ impl Engine {
                 // The parent may have given it up just before it was there.
                 self.look_at_parent(&id);
             }
-            // Somebody took the id just now; look again.
-            Err(SubmitError::InUse { .. }) => self.push(Job::Other(Arc::clone(slot), of.task)),
+            // Somebody took the id, or removed the module, just now; look again.
+            Err(SubmitError::InUse { .. } | SubmitError::ModuleMissing { .. }) => {
+                self.push(Job::Other(Arc::clone(slot), of.task))
+            }
             Err(error) => self.note(Err(error)),
         }
     }
@@ -227,7 +229,11 @@ impl Engine {
     }
 
     /// What the name means now or, if that is asked, meant when the parent's module was deployed.
-    fn module_of_child(&self, child: &Child) -> Result<Option<Digest>, wfhost_store::Error> {
+    fn module_of_child(
+        &self,
+        child: &Child,
+        id: &InstanceId,
+    ) -> Result<Option<Digest>, wfhost_store::Error> {
         if child.options.same_deployment
             && let Some(parent) = self.store.module(child.module)?
         {
@@ -240,7 +246,7 @@ impl Engine {
                 }
             }
         }
-        self.store.binding(Role::Workflow, &child.name)
+        self.store.bound(Role::Workflow, &child.name, id)
     }
 
     /// If the workflow of a task was missing before, it is not any more.

@@ -8,7 +8,7 @@ use wfhost_core::record::{Asked, Rerun, StallReason, Started, Step, Turn};
 use wfhost_core::state::{Session, SessionEnd};
 use wfhost_core::{Delivered, Digest, Failure, Instance, Name, Position, Role, Timestamp, kind};
 use wfhost_sandbox::{Birth, Guest, Module, Origin, TurnEnd, Unusable};
-use wfhost_store::SubmitError;
+use wfhost_store::{Held, SubmitError};
 
 use super::gate::Lost;
 use super::reserve::{CONFLICTS_MAX, Claim};
@@ -22,6 +22,8 @@ use crate::start::Reuse;
 pub(crate) struct Begun {
     pub(super) slot: Arc<Slot>,
     started: Started,
+    /// Its module stays where it is until the start is recorded.
+    module: Held,
     reuse: Reuse,
     who: Starter,
 }
@@ -57,10 +59,11 @@ impl Engine {
     pub(crate) fn start(
         self: &Arc<Self>,
         started: Started,
+        module: Held,
         reuse: Reuse,
     ) -> oneshot::Receiver<Result<Position, Error>> {
         let (told, result) = oneshot::channel();
-        self.push_start(started, reuse, Starter::Begun(told));
+        self.push_start(started, module, reuse, Starter::Begun(told));
         result
     }
 
@@ -69,19 +72,21 @@ impl Engine {
     pub(crate) fn start_and_settle(
         self: &Arc<Self>,
         started: Started,
+        module: Held,
         reuse: Reuse,
     ) -> oneshot::Receiver<Result<Result<(), Lost>, Error>> {
         let (told, result) = oneshot::channel();
-        self.push_start(started, reuse, Starter::Ran(told));
+        self.push_start(started, module, reuse, Starter::Ran(told));
         result
     }
 
-    fn push_start(self: &Arc<Self>, started: Started, reuse: Reuse, who: Starter) {
+    fn push_start(self: &Arc<Self>, started: Started, module: Held, reuse: Reuse, who: Starter) {
         // It is the id's own once the start is recorded.
         let slot = Arc::new(Slot::new(started.id.clone()));
         self.push(Job::Begin(Box::new(Begun {
             slot,
             started,
+            module,
             reuse,
             who,
         })));
@@ -93,6 +98,7 @@ impl Engine {
         let Begun {
             slot,
             started,
+            module: _stays,
             reuse,
             who,
         } = begun;
@@ -321,6 +327,9 @@ impl Engine {
                 Ok(())
             }
             Err(SubmitError::Refused(refused)) => Err(refused),
+            // The next generation's module was removed since its name was looked up: the turn is
+            // taken again, with what the name means now.
+            Err(SubmitError::ModuleMissing { .. }) => Err(Refused::Stale),
             Err(error) => {
                 self.note(Err(error));
                 Err(Refused::Ended)
@@ -346,7 +355,7 @@ impl Engine {
             .store
             .look(&slot.id, |it| it.started().workflow.clone())
             .ok()??;
-        self.store.binding(Role::Workflow, &workflow).ok()?
+        self.store.bound(Role::Workflow, &workflow, &slot.id).ok()?
     }
 
     /// A fresh guest, replayed to where the instance stands.

@@ -7,6 +7,7 @@ use redb::{ReadOnlyTable, ReadableTable};
 use wfhost_core::InstanceId;
 
 use super::{Facets, Query, ROWS_AT_ONCE};
+use crate::ended;
 use crate::error::Fault;
 use crate::index::{Created, Key};
 use crate::summary::Summary;
@@ -25,9 +26,19 @@ impl Walk<'_> {
     pub(super) fn begin(transaction: &redb::ReadTransaction, query: &Query) -> Result<Self, Fault> {
         let created = transaction.open_table(CREATED)?;
         let (first, end) = numbers(&created, query)?;
-        let keys = query.keys();
+        let index = transaction.open_table(INDEX)?;
         let mut entries: Vec<Box<dyn Iterator<Item = Entry>>> = Vec::new();
-        if keys.is_empty() {
+        let ended = few_that_ended(&index, query)?;
+        let keys = match &ended {
+            Some(_) => Vec::new(),
+            None => query.keys(),
+        };
+        if let Some(ended) = ended {
+            let within = ended
+                .into_iter()
+                .filter(move |(number, _)| (first..end).contains(number));
+            entries.push(in_order(within.map(Ok), query.newest_first));
+        } else if keys.is_empty() {
             let all = created.range((NAMESPACE, first)..(NAMESPACE, end))?;
             let all = all.map(|row| {
                 let (number, row) = row?;
@@ -36,7 +47,6 @@ impl Walk<'_> {
             });
             entries.push(in_order(all, query.newest_first));
         }
-        let index = transaction.open_table(INDEX)?;
         for Key { kind, value } in &keys {
             let place = |number: u64| (NAMESPACE, *kind, value.as_slice(), number);
             let some = index.range(place(first)..place(end))?;
@@ -106,6 +116,29 @@ impl Walk<'_> {
         }
         self.entries[best?.1].next()
     }
+}
+
+/// Those that ended before the time that is asked, by number, if they are so few that they are to be
+/// walked.
+fn few_that_ended(
+    index: &ReadOnlyTable<(u32, u8, &'static [u8], u64), &'static str>,
+    query: &Query,
+) -> Result<Option<Vec<(u64, InstanceId)>>, Fault> {
+    let Some(before) = query.ended_before() else {
+        return Ok(None);
+    };
+    let mut few = Vec::new();
+    for status in query.each_status() {
+        for entry in ended::entries(index, status, before, None)? {
+            if few.len() == ROWS_AT_ONCE {
+                return Ok(None);
+            }
+            let (place, id) = entry?;
+            few.push((place.number, id));
+        }
+    }
+    few.sort_unstable();
+    Ok(Some(few))
 }
 
 fn in_order<'a, T>(

@@ -8,6 +8,7 @@ use wfhost_core::{BrokenHistory, Digest, Instance, InstanceId, Json, Position};
 
 use super::{Ledger, Live, OUTSIDE, Row};
 use crate::payloads;
+use crate::registry::runs_on;
 
 /// A record that asks to be taken in: a new one, or one that was met in the log.
 pub(crate) struct Incoming {
@@ -146,6 +147,33 @@ impl Ledger {
         Ok(Taken { before, new })
     }
 
+    /// A whole history from elsewhere, which may begin with a later generation. All or none.
+    pub(crate) fn import(&mut self, history: Vec<Incoming>) -> Result<(), BrokenHistory> {
+        let mut history = history.into_iter();
+        let first = history.next();
+        let first = first.ok_or_else(|| broken("it has no records"))?;
+        let Record::Started(started) = &first.record else {
+            return Err(broken("it does not begin with a start"));
+        };
+        let id = started.id.clone();
+        if self.number_of(&id).is_some() {
+            return Err(broken("there is an instance of that id"));
+        }
+        let number = self.submitted.0 + 1;
+        let mut instance = Instance::begin(started.as_ref().clone());
+        let first = first.link(number, 0, Chain::default());
+        instance.link(Chain::to(&first.encoded));
+        let mut admitted = vec![first];
+        for next in history {
+            admitted.push(Admitted::by(&mut instance, number, next)?);
+        }
+        self.keep(&id, Live::gathered(number, instance, Position(number)));
+        for admitted in admitted {
+            self.take(Some(&id), number, admitted);
+        }
+        Ok(())
+    }
+
     /// The last records of the instance that has the id, if there is one, with its number.
     fn end_for_another(
         &self,
@@ -225,6 +253,9 @@ impl Ledger {
         let written = stored.as_ref().map_or(&record, |(stored, _)| stored);
         for (write, stored) in record.writes().zip(written.writes()) {
             self.overlay.write(position, write, stored);
+        }
+        if let (Some(module), Some(id)) = (runs_on(&record), id) {
+            self.recorded_on.push_back((position, module, id.clone()));
         }
         let mut bytes = encoded.len() as u64;
         for (digest, text) in stored.into_iter().flat_map(|(_, taken)| taken) {

@@ -171,7 +171,7 @@ impl Witness {
         let module = module(label, "Order");
         let digest = module.info.digest;
         self.deploying.push(digest);
-        store.deploy(vec![module], Timestamp(1))?;
+        store.deploy(vec![module], None, None, Timestamp(1))?;
         self.deployed.push(digest);
         Ok(())
     }
@@ -263,7 +263,7 @@ fn check(bytes: Vec<u8>, witness: &Witness, options: &Options) {
         .bindings()
         .unwrap()
         .into_iter()
-        .map(|binding| binding.2);
+        .map(|binding| binding.2.module);
     for digest in bound {
         assert!(witness.deploying.contains(&digest));
         assert!(store.component(digest).unwrap().is_some());
@@ -328,7 +328,7 @@ fn a_failed_commit_is_told_to_everyone_and_ends_the_store() {
     assert!(told.recv().unwrap().is_err());
     assert!(
         store
-            .deploy(vec![module("one", "Order")], Timestamp(1))
+            .deploy(vec![module("one", "Order")], None, None, Timestamp(1))
             .is_err()
     );
     assert!(told.try_recv().is_err(), "it is told once");

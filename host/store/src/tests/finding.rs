@@ -61,7 +61,9 @@ fn many(store: &Store) {
             workflow: "Again".parse().unwrap(),
             ..some(number)
         };
-        store.start(again, |_| Ok(Reuse::Replace(vec![]))).unwrap();
+        ready(store)
+            .start(again, |_| Ok(Reuse::Replace(vec![])))
+            .unwrap();
     }
 }
 

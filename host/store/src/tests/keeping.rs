@@ -18,7 +18,7 @@ fn continued(instance: &Instance) -> Result<Vec<Record>, decide::Refused> {
 }
 
 pub(super) fn continue_as_new(store: &Store, id: &InstanceId) -> Result<Submitted, SubmitError> {
-    store.submit_all(id, &ReadSet::default(), continued)
+    ready(store).submit_all(id, &ReadSet::default(), continued)
 }
 
 #[test]

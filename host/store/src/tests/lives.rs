@@ -30,7 +30,7 @@ fn steps() -> Vec<Do> {
         }),
         Box::new(|store| submit(store, &id("a"), completed()).map(drop)),
         Box::new(|store| {
-            let begun = store.start(started("a"), |_| Ok(Reuse::Replace(vec![])))?;
+            let begun = ready(store).start(started("a"), |_| Ok(Reuse::Replace(vec![])))?;
             assert_eq!(begun.before.map(|it| it.position), None);
             Ok(())
         }),

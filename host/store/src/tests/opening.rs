@@ -118,7 +118,7 @@ fn a_newer_format_is_refused_by_its_number() {
             error,
             OpenError::UnknownFormat {
                 found: 9,
-                known: 3,
+                known: 4,
                 ..
             }
         ),
@@ -170,7 +170,9 @@ fn a_flipped_byte_never_makes_another_record_or_value() {
         outside(&store, set(&format!("k{number}"), &number.to_string()));
     }
     let module = deploying::module("one", "Order");
-    store.deploy(vec![module], Timestamp(1)).unwrap();
+    store
+        .deploy(vec![module], None, None, Timestamp(1))
+        .unwrap();
     store.close().unwrap();
     // Everything that a caller can read of a file.
     let read = |path: &Path| -> Result<_, Box<dyn std::error::Error>> {
@@ -182,6 +184,7 @@ fn a_flipped_byte_never_makes_another_record_or_value() {
         let state = store.state_list("", None, 99, Timestamp(0))?;
         let values: Vec<_> = state.into_iter().map(|(_, entry)| entry).collect();
         store.bindings()?;
+        store.deployments(None, 9)?;
         Ok((histories, values, store.modules()?))
     };
     let (histories, values, modules) = read(&path).unwrap();

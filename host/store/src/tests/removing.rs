@@ -94,7 +94,9 @@ fn readers_and_starters_meet_whole_instances_while_others_are_purged() {
                         input: large(["x", "y"][round % 2], 66_000),
                         ..started(name)
                     };
-                    store.start(begin, |_| Ok(Reuse::Replace(vec![]))).unwrap();
+                    ready(&store)
+                        .start(begin, |_| Ok(Reuse::Replace(vec![])))
+                        .unwrap();
                     submit(&store, &id(name), completed()).unwrap();
                 }
                 if round % 3 == 0 {
@@ -190,4 +192,23 @@ fn after_a_crash_what_was_purged_is_gone_and_the_rest_is_whole() {
             assert_eq!(audit(&store).removed, 0, "what was left is removed");
         }
     }
+}
+
+/// Two at once made it look as if nothing was being removed: what a reader missed was then damage.
+#[test]
+fn who_reads_while_two_remove_knows_that_something_may_be_gone() {
+    let store = Store::in_memory(options()).unwrap();
+    let inner = &store.inner;
+    inner.removing(|| {
+        inner.removing(|| {
+            let both = inner.removals();
+            assert!(inner.may_have_removed(both));
+        });
+        let one = inner.removals();
+        assert!(inner.may_have_removed(one));
+    });
+    let none = inner.removals();
+    assert!(!inner.may_have_removed(none));
+    inner.removing(|| ());
+    assert!(inner.may_have_removed(none));
 }

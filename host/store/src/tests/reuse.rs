@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use wfhost_core::record::{Ended, EndedHow, Rerun};
+use wfhost_core::record::{Ended, EndedHow, Moved, Rerun};
+use wfhost_core::reset::Cut;
 use wfhost_core::{Status, rerun};
 
 use super::audit::audit;
@@ -32,7 +33,7 @@ fn life(number: u64) -> Started {
 }
 
 fn replace(store: &Store, number: u64) {
-    store
+    ready(store)
         .start(life(number), |old| {
             let ended = old.status().has_ended();
             Ok(Reuse::Replace(if ended {
@@ -125,7 +126,7 @@ fn who_listens_hears_of_the_end_before_the_start() {
             .push((id.to_string(), submitted.position, kinds));
     });
     start(&store, started("a")).unwrap();
-    let begun = store.start(life(2), |_| Ok(Reuse::Replace(vec![terminated()])));
+    let begun = ready(&store).start(life(2), |_| Ok(Reuse::Replace(vec![terminated()])));
     let begun = begun.unwrap();
     assert_eq!(begun.before.unwrap().position, Position(2));
     assert_eq!(begun.submitted.position, Position(3));
@@ -138,12 +139,12 @@ fn who_listens_hears_of_the_end_before_the_start() {
 fn what_a_start_may_not_replace_stays_as_it_is() {
     let store = memory();
     start(&store, started("a")).unwrap();
-    let alive = store.start(life(2), |_| Ok(Reuse::Replace(vec![])));
+    let alive = ready(&store).start(life(2), |_| Ok(Reuse::Replace(vec![])));
     assert!(
         matches!(alive, Err(SubmitError::Impossible(_))),
         "{alive:?}"
     );
-    let refused = store.start(life(2), |_| Err(decide::Refused::Stale));
+    let refused = ready(&store).start(life(2), |_| Err(decide::Refused::Stale));
     assert!(
         matches!(refused, Err(SubmitError::Refused(_))),
         "{refused:?}"
@@ -152,7 +153,7 @@ fn what_a_start_may_not_replace_stays_as_it_is() {
         generation: 1,
         ..life(2)
     };
-    let later = store.start(later, |_| Ok(Reuse::Replace(vec![terminated()])));
+    let later = ready(&store).start(later, |_| Ok(Reuse::Replace(vec![terminated()])));
     assert!(
         matches!(later, Err(SubmitError::Impossible(_))),
         "{later:?}"
@@ -181,12 +182,12 @@ fn a_rerun_takes_its_copies_in_with_its_start() {
         ..started("a")
     };
     let wrong = vec![turn(vec![], vec![], Step::Waiting)];
-    let wrong = store.start_rerun(start.clone(), wrong, |_| Ok(Reuse::Refuse));
+    let wrong = ready(&store).start_rerun(start.clone(), wrong, |_| Ok(Reuse::Refuse));
     assert!(
         matches!(wrong, Err(SubmitError::Impossible(_))),
         "{wrong:?}"
     );
-    let begun = store
+    let begun = ready(&store)
         .start_rerun(start, copies.clone(), |_| Ok(Reuse::Refuse))
         .unwrap();
     assert_eq!(begun.submitted.records.len(), 3);
@@ -212,7 +213,7 @@ fn live_on(store: &Store) -> Result<(), Box<dyn std::error::Error>> {
                 id: id(name),
                 ..life(number)
             };
-            store.start(begin, |old| {
+            ready(store).start(begin, |old| {
                 let ended = old.status().has_ended();
                 Ok(Reuse::Replace(if ended {
                     vec![]
@@ -296,4 +297,74 @@ fn whatever_a_crash_leaves_of_lives_and_generations_is_the_fold_of_a_prefix() {
             }
         }
     }
+}
+
+/// A turn was taken, the instance was moved, and went back before that turn, on another module
+/// still. It is found by the module that runs it, whatever has been gathered.
+#[test]
+fn a_reset_takes_the_place_of_its_own_instance_and_is_found_by_its_module() {
+    let moved = |from: Digest, to: Digest| {
+        Record::Moved(Moved {
+            at: Timestamp(60),
+            from,
+            to,
+            contract: "0.1.0".into(),
+            features: 1,
+            input_changes_allowed: false,
+            turns: 1,
+        })
+    };
+    let found = |store: &Store, module: Digest| {
+        let query = Query {
+            module: Some(module),
+            ..Query::default()
+        };
+        store.find(&query).unwrap().rows.len()
+    };
+    let [first, second, third] = [started("a").module, Digest::of(b"2"), Digest::of(b"3")];
+    for gathers in [false, true] {
+        let disk = Disk::default();
+        let store = create_on("disk".into(), Box::new(disk.clone()), options()).unwrap();
+        let store = store.start().unwrap();
+        start(&store, life(1)).unwrap();
+        let waits = turn(vec![call(1)], vec![], Step::Waiting);
+        submit(&store, &id("a"), waits).unwrap();
+        submit(&store, &id("a"), moved(first, second)).unwrap();
+        if gathers {
+            gather(&store);
+        }
+        assert_eq!([first, second].map(|it| found(&store, it)), [0, 1]);
+        let mut cut = Cut::new(life(1), 1);
+        let history = store.history(&id("a")).unwrap().unwrap();
+        history.into_iter().skip(1).for_each(|it| cut.take(it));
+        let parted = cut.part(RunId(2), 5, Timestamp(70)).unwrap();
+        let mut records = parted.records;
+        records.push(moved(first, third));
+        let begun = store.start_rerun(parted.started, records, |_| {
+            Ok(Reuse::Replace(vec![terminated()]))
+        });
+        assert_eq!(begun.unwrap().submitted.records.len(), 3);
+        store.wait_durable(store.submitted()).unwrap();
+        let platter = disk.platter().after_power_loss(Unsynced::Lost);
+        let crashed = create_on_again(platter);
+        for store in [store, crashed] {
+            for _ in 0..2 {
+                let modules = [first, second, third].map(|it| found(&store, it));
+                assert_eq!(modules, [0, 0, 1]);
+                let seen = store.look(&id("a"), |it| {
+                    (it.started().run, it.turns(), it.former_runs().count())
+                });
+                assert_eq!(seen.unwrap(), Some((RunId(2), 0, 1)));
+                assert_eq!(store.history(&id("a")).unwrap().unwrap().len(), 3);
+                gather(&store);
+                store.inner.ledger().evict(0);
+            }
+            audit(&store);
+        }
+    }
+}
+
+fn create_on_again(platter: Vec<u8>) -> Store {
+    let disk = Box::new(Disk::holding(platter));
+    open_on("disk".into(), disk, options()).unwrap()
 }

@@ -156,7 +156,7 @@ fn deed(store: &Store, name: &str, what: u64, number: u64, big: bool) {
         (_, None) => drop(start(store, begin()).unwrap()),
         (1..=4, Some(false)) => {
             let replace = |_: &Instance| Ok(Reuse::Replace(Vec::new()));
-            store.start(begin(), replace).unwrap();
+            ready(store).start(begin(), replace).unwrap();
         }
         (_, Some(false)) => {}
         (1, _) => drop(continue_as_new(store, &id).unwrap()),

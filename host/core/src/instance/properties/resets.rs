@@ -145,6 +145,19 @@ fn the_run_before_has_the_tasks_that_are_kept_and_no_others() {
         let has = |task: u32| parted.instance.has_task_of(run, generation, TaskId(task));
         assert!((1..=kept.0).all(has));
         assert!(!has(kept.0 + 1));
+        let told = parted.records.iter().filter_map(|it| match it.original() {
+            Record::Accepted(accepted) => match &accepted.what {
+                Happening::TimerFired { task }
+                | Happening::TaskEnded { task, .. }
+                | Happening::ChildFailed { task, .. } => Some(*task),
+                _ => None,
+            },
+            Record::Attempt(attempt) => Some(attempt.task),
+            Record::AttemptStarted(started) => Some(started.task),
+            Record::AttemptStopped(stopped) => Some(stopped.task),
+            _ => None,
+        });
+        assert!(told.max() <= Some(kept));
         let of_another_generation = parted.instance.has_task_of(run, generation + 1, TaskId(1));
         assert!(!of_another_generation);
     });

@@ -246,7 +246,9 @@ fn children_of_kept_turns_stay_and_those_of_lost_turns_are_given_up() {
         it
     });
     let twice = reset_of(once.started.clone(), &again, 3, 3).instance;
-    let start_over = reset_of(once.started, &again, 1, 4).instance;
+    // It asks for the first once more, under the number that it had.
+    let mut start_over = reset_of(once.started, &again, 1, 4).instance;
+    start_over.apply(&turn(0, vec![child(1)])).unwrap();
     let cases = [
         (&once.instance, 1, 1, Waits),
         (&once.instance, 1, 3, GaveUp),
@@ -258,6 +260,7 @@ fn children_of_kept_turns_stay_and_those_of_lost_turns_are_given_up() {
         (&twice, 2, 4, GaveUp),
         (&start_over, 1, 1, GaveUp),
         (&start_over, 2, 3, GaveUp),
+        (&start_over, 4, 1, Waits),
         // Another instance had the id.
         (&twice, 9, 1, Waits),
     ];
