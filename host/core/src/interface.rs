@@ -148,6 +148,43 @@ impl InterfaceDiff {
     }
 }
 
+impl InterfaceDiff {
+    /// Why the operator has to say a word before this is deployed: `force` is the word for what
+    /// callers of today cannot meet, `allow_capabilities` for what could not be reached before. A
+    /// module that takes nothing over needs no word: what it may reach it is given when it is
+    /// hosted.
+    #[must_use]
+    pub fn refusal(&self, force: bool, allow_capabilities: bool) -> Option<Refusal> {
+        let gains = || self.gains().any(|module| !module.replaces.is_empty());
+        if !force && self.breaks().next().is_some() {
+            return Some(Refusal::Breaks);
+        }
+        (!allow_capabilities && gains()).then_some(Refusal::Gains)
+    }
+}
+
+/// What is not deployed without a word of the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Callers of today could not meet it.
+    Breaks,
+    /// It could reach what was not reached before.
+    Gains,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Breaks => {
+                "callers of today could not meet it any more; deploy it under other names, or force it"
+            }
+            Self::Gains => {
+                "it wants to reach more of the outside than what it takes over from; if it may, allow its capabilities"
+            }
+        })
+    }
+}
+
 fn bound_to<'a>(bound: &[Bound<'a>], role: Role, name: &Name) -> Option<&'a ModuleInfo> {
     let mut bound = bound.iter();
     let found = bound.find(|it| it.role == role && it.name == name);
@@ -341,6 +378,36 @@ mod tests {
 
     fn diff(old: &[ModuleInfo], new: &[&ModuleInfo]) -> InterfaceDiff {
         InterfaceDiff::of(&bound(old), new, |import| import.starts_with("wasi:http/"))
+    }
+
+    #[test]
+    fn the_operator_is_asked_for_a_word_where_something_is_taken_over() {
+        let http = "wasi:http/outgoing-handler@0.2.0";
+        let plain = module("plain", &[], &["Pay"], &[]);
+        let reaching = module("reaching", &[], &["Pay"], &[http]);
+        let mut other = plain.clone();
+        other.digest = Digest::of(b"other");
+        other.activities[0].input_schema = Some(json!({ "type": "integer" }));
+        for (old, new, force, allow, refused) in [
+            (&plain, &plain, false, false, None),
+            (&plain, &reaching, false, false, Some(Refusal::Gains)),
+            (&plain, &reaching, true, false, Some(Refusal::Gains)),
+            (&plain, &reaching, false, true, None),
+            (&reaching, &plain, false, false, None),
+            (&plain, &other, false, true, Some(Refusal::Breaks)),
+            (&plain, &other, true, false, None),
+        ] {
+            let diff = diff(std::slice::from_ref(old), &[new]);
+            assert_eq!(
+                diff.refusal(force, allow),
+                refused,
+                "{} {}",
+                old.label,
+                new.label
+            );
+        }
+        let first = diff(&[], &[&reaching]);
+        assert_eq!(first.refusal(false, false), None);
     }
 
     fn fates(module: &ModuleDiff) -> Vec<(String, Fate)> {

@@ -239,18 +239,7 @@ impl Host {
     /// If one is rejected.
     pub fn check(uploads: Vec<Upload>, options: &Options) -> Result<Checked, Error> {
         let sandbox = sandbox(options)?;
-        let modules = uploads.into_iter().map(|upload| prepare(&sandbox, upload));
-        let mut modules = modules.collect::<Result<Vec<_>, _>>()?;
-        // The same file twice is one module.
-        let mut seen = BTreeSet::new();
-        modules.retain(|module| seen.insert(module.info.digest));
-        offered_once(&modules)?;
-        let payload_bytes_max = options.limits.payload_bytes_max;
-        Ok(Checked {
-            payload_bytes_max,
-            sandbox,
-            modules,
-        })
+        check(sandbox, options.limits.payload_bytes_max, uploads)
     }
 
     /// Stops: turns that run come to their end, everything submitted is made durable. Unfinished
@@ -333,6 +322,15 @@ impl Host {
             &new,
             wfhost_sandbox::reaches_outside,
         ))
+    }
+
+    /// Looks at modules as [`Host::check`] does, with the limits of this host.
+    ///
+    /// # Errors
+    /// If one is rejected.
+    pub async fn check_here(&self, uploads: Vec<Upload>) -> Result<Checked, Error> {
+        let (sandbox, payload_bytes_max) = (self.engine().sandbox.clone(), self.payload_bytes_max);
+        blocking(move || check(sandbox, payload_bytes_max, uploads)).await
     }
 
     /// The modules, in the order of their first deployment.
@@ -437,6 +435,24 @@ fn sandbox(options: &Options) -> Result<Sandbox, Error> {
     Ok(match &options.outside {
         Some(outside) => sandbox.with_outside(outside.clone()),
         None => sandbox,
+    })
+}
+
+fn check(
+    sandbox: Sandbox,
+    payload_bytes_max: usize,
+    uploads: Vec<Upload>,
+) -> Result<Checked, Error> {
+    let modules = uploads.into_iter().map(|upload| prepare(&sandbox, upload));
+    let mut modules = modules.collect::<Result<Vec<_>, _>>()?;
+    // The same file twice is one module.
+    let mut seen = BTreeSet::new();
+    modules.retain(|module| seen.insert(module.info.digest));
+    offered_once(&modules)?;
+    Ok(Checked {
+        payload_bytes_max,
+        sandbox,
+        modules,
     })
 }
 

@@ -68,7 +68,7 @@ pub use tidy::Retention;
 pub use verdict::{Compared, InstanceVerdict, Verdict, Verdicts};
 pub use wfhost_core::Deployment as RecordedDeployment;
 pub use wfhost_core::comparison::InputChange;
-pub use wfhost_core::interface::{DefinitionDiff, Fate, InterfaceDiff, ModuleDiff};
+pub use wfhost_core::interface::{DefinitionDiff, Fate, InterfaceDiff, ModuleDiff, Refusal};
 pub use wfhost_core::record::{Entry, Event, Record, StallReason, StateWrite};
 pub use wfhost_core::replay::Divergence;
 pub use wfhost_core::reset::{Lost, LostActivity, LostChild, LostEvent, LostTimer};

@@ -10,11 +10,11 @@ use wfhost_core::record::{
 use wfhost_core::replay::PastTurn;
 use wfhost_core::reset::{Lost, LostActivity};
 use wfhost_core::{
-    Binding, Delivered, Failure, Input, Instance, InstanceId, Json, ModuleInfo, Name, Role, Task,
-    TaskId, TaskState,
+    Binding, Delivered, DeploymentKind, Failure, Input, Instance, InstanceId, Json, ModuleInfo,
+    Name, Role, Task, TaskId, TaskState,
 };
 
-use crate::migrate::{Migrated, ResetDone};
+use crate::migrate::{Deployed, Migrated, ResetDone};
 use crate::plan::Plan;
 use crate::verdict::{Compared, InstanceVerdict, Verdict};
 
@@ -124,6 +124,53 @@ pub fn moved(moved: &wfhost_core::Moved) -> Value {
         "name": moved.name.as_str(),
         "from": moved.from.as_ref().map(binding),
         "to": moved.to.as_ref().map(binding),
+    })
+}
+
+/// A deployment of any kind: `number`, `at`, `by`, `kind`, `of` (which it went back to or undid),
+/// `modules`, `moved`.
+#[must_use]
+pub fn deployment(it: &wfhost_core::Deployment) -> Value {
+    let of = match it.kind {
+        DeploymentKind::Rollback { of } => Some(of.0),
+        DeploymentKind::RollbackTo { number } => Some(number.0),
+        DeploymentKind::Deploy | DeploymentKind::Promote | DeploymentKind::Abort => None,
+    };
+    json!({
+        "number": it.number.0,
+        "at": it.at.to_string(),
+        "by": it.by,
+        "kind": it.kind.as_str(),
+        "of": of,
+        "modules": it.modules.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "moved": it.moved.iter().map(moved).collect::<Vec<_>>(),
+    })
+}
+
+/// What a deployment did: `number` (null if nothing has changed), `modules`, `moved`, `interface`,
+/// `plan` and `upgraded` (null if they were not asked for).
+#[must_use]
+pub fn deployed(
+    deployed: &Deployed,
+    bindings: &[(Role, Name, Binding)],
+    interface: &InterfaceDiff,
+) -> Value {
+    let Deployed {
+        deployment,
+        plan: planned,
+        upgraded,
+    } = deployed;
+    let modules = deployment
+        .modules
+        .iter()
+        .map(|it| module_bound(it, bindings));
+    json!({
+        "number": deployment.recorded.as_ref().map(|it| it.number.0),
+        "modules": modules.collect::<Vec<_>>(),
+        "moved": deployment.moved.iter().map(moved).collect::<Vec<_>>(),
+        "interface": interface_diff(interface),
+        "plan": planned.as_ref().map(plan),
+        "upgraded": upgraded.as_ref().map(compared),
     })
 }
 

@@ -66,7 +66,7 @@ fn a_plan_says_who_does_not_do_the_same_and_an_upgrade_moves_the_others() {
         "nothing is deployed"
     );
 
-    let refused = call(&shell, "deploy new.wasm --upgrade --require-all");
+    let refused = call(&shell, "deploy new.wasm --force --upgrade --require-all");
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert_eq!(
         call(&shell, "modules --json").rows(0).len(),
@@ -74,7 +74,7 @@ fn a_plan_says_who_does_not_do_the_same_and_an_upgrade_moves_the_others() {
         "nothing is deployed"
     );
 
-    let deployed = row(&shell, "deploy new.wasm --upgrade --by bob --json");
+    let deployed = row(&shell, "deploy new.wasm --force --upgrade --by bob --json");
     assert_eq!(deployed["number"], 2, "{deployed}");
     assert_eq!(deployed["upgraded"]["moved"], 1, "{deployed}");
     assert_eq!(module_of(&shell, "order"), before);
@@ -89,7 +89,7 @@ fn a_plan_says_who_does_not_do_the_same_and_an_upgrade_moves_the_others() {
 fn what_was_deployed_is_listed_rolled_back_and_removed_when_nothing_needs_it() {
     let shell = versions();
     call(&shell, "deploy old.wasm --by ann --label swap@1").ok(0);
-    call(&shell, "deploy new.wasm --by bob --label swap@2").ok(0);
+    call(&shell, "deploy new.wasm --force --by bob --label swap@2").ok(0);
     let deployments = call(&shell, "modules deployments --json").rows(0);
     let by: Vec<_> = deployments.iter().map(|it| it["by"].clone()).collect();
     assert_eq!(by, ["bob", "ann"]);
@@ -122,7 +122,7 @@ fn what_was_deployed_is_listed_rolled_back_and_removed_when_nothing_needs_it() {
 fn a_module_is_rolled_out_to_a_share_and_then_to_all_or_to_none() {
     let shell = versions();
     call(&shell, "deploy old.wasm").ok(0);
-    let out = row(&shell, "deploy new.wasm --weight 25% --json");
+    let out = row(&shell, "deploy new.wasm --force --weight 25% --json");
     let candidate = &out["moved"][0]["to"]["candidate"];
     assert_eq!(candidate["share"], "25%", "{out}");
     let aborted = row(&shell, "modules abort --json");
@@ -133,7 +133,7 @@ fn a_module_is_rolled_out_to_a_share_and_then_to_all_or_to_none() {
     );
     let nothing = call(&shell, "modules promote");
     assert_eq!(nothing.code, Some(2), "{nothing:?}");
-    call(&shell, "deploy new.wasm --weight 25%").ok(0);
+    call(&shell, "deploy new.wasm --force --weight 25%").ok(0);
     let promoted = row(&shell, "modules promote --json");
     let to = &promoted["moved"][0]["to"];
     assert_eq!(
@@ -170,7 +170,7 @@ fn a_module_is_taken_out_of_the_file_as_it_went_in() {
 fn an_instance_is_moved_by_hand_or_goes_back_to_a_turn() {
     let shell = versions();
     instances(&shell);
-    call(&shell, "deploy new.wasm").ok(0);
+    call(&shell, "deploy new.wasm --force").ok(0);
     let modules = call(&shell, "modules --json").rows(0);
     let new = modules[2]["digest"].as_str().unwrap();
     let refused = call(&shell, &format!("migrate order --to {new}"));
@@ -198,4 +198,36 @@ fn an_instance_is_moved_by_hand_or_goes_back_to_a_turn() {
     // What was asked of it is still there to be read.
     call(&shell, "raise-event order go 2").ok(0);
     call(&shell, "wait order").ok(0);
+}
+
+#[test]
+fn what_callers_of_today_could_not_meet_is_refused_unless_it_is_forced() {
+    let shell = versions();
+    call(&shell, "deploy old.wasm").ok(0);
+    // Its input reads smaller numbers.
+    let refused = call(&shell, "deploy new.wasm");
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.out.contains("number"), "{refused:?}");
+    assert!(refused.err.contains("--force"), "{refused:?}");
+    assert_eq!(call(&shell, "modules --json").rows(0).len(), 1);
+    let plan = call(&shell, "deploy new.wasm --plan --json");
+    assert_eq!(plan.code, Some(1), "{plan:?}");
+    let changes = &plan.rows(1)[0]["interface"]["modules"][0]["definitions"][0]["changes"];
+    assert_eq!(changes[0]["impact"], "breaks", "{changes}");
+    call(&shell, "deploy new.wasm --force").ok(0);
+    let modules = call(&shell, "modules --json").rows(0);
+    let digests = modules.iter().map(|it| it["digest"].as_str().unwrap());
+    let digests = digests.collect::<Vec<_>>().join(" ");
+    let diff = call(&shell, &format!("modules diff {digests}"));
+    assert_eq!(diff.code, Some(1), "{diff:?}");
+}
+
+#[test]
+fn what_a_module_wants_to_reach_is_told() {
+    let shell = versions();
+    shell.write("http.wasm", std::fs::read(module("http-get")).unwrap());
+    // It takes nothing over, so it is given what it may reach when it is hosted.
+    let told = call(&shell, "deploy http.wasm --json").rows(0);
+    let gained = &told[0]["interface"]["modules"][0]["gained"];
+    assert_eq!(*gained, serde_json::json!(["wasi:http/outgoing-handler"]));
 }

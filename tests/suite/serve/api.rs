@@ -253,23 +253,59 @@ fn what_is_wrong_with_a_call_is_told_with_a_code() {
 }
 
 #[test]
-fn a_module_is_deployed_into_the_running_host() {
+fn a_module_is_planned_deployed_and_rolled_back_on_the_running_host() {
     let server = Server::start(&[]);
-    let bytes = std::fs::read(crate::support::module("steps")).unwrap();
-    let deployed = server
-        .client()
-        .send("/api/v1/modules?label=steps.wasm", &bytes);
+    let send = |package: &str, how: &str| {
+        let bytes = std::fs::read(crate::support::module(package)).unwrap();
+        server
+            .client()
+            .send(&format!("/api/v1/modules?{how}"), &bytes)
+    };
+    let deployed = send("swap", "label=swap@1&by=ann");
     assert_eq!(deployed.status, 201, "{deployed:?}");
-    let listed = server.get("/api/v1/modules").json();
-    let labels = listed["modules"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|it| &it["label"]);
-    assert!(labels.into_iter().any(|it| it == "steps.wasm"), "{listed}");
-    let digest = deployed.json()["modules"][0]["digest"].clone();
+    let old = deployed.json()["modules"][0]["digest"].clone();
+    let start = json!({ "workflow": "Swap", "id": "a", "input": { "rounds": 1 } });
+    assert_eq!(server.post(INSTANCES, &start).status, 201);
+
+    let plan = send("swap-changed", "plan=true");
+    assert_eq!(plan.status, 200, "{plan:?}");
     assert_eq!(
-        digest,
-        listed["modules"].as_array().unwrap().last().unwrap()["digest"]
+        plan.json()["plan"]["live"]["verdicts"]["same"],
+        1,
+        "{plan:?}"
+    );
+    let refused = send("swap-changed", "by=bob");
+    assert_eq!(
+        (refused.status, &refused.json()["code"]),
+        (409, &json!("interface"))
+    );
+    assert_eq!(send("swap-changed", "weight=much").status, 400);
+    let upgraded = send("swap-changed", "force=true&upgrade=true").json();
+    assert_eq!(upgraded["upgraded"]["moved"], 1, "{upgraded}");
+    let new = &upgraded["modules"][0]["digest"];
+    assert_eq!(server.get("/api/v1/instances/a").json()["module"], *new);
+
+    let back = server.post("/api/v1/instances/a/migrate", &json!({ "to": old }));
+    assert_eq!(
+        (back.status, &back.json()["verdict"]),
+        (200, &json!("same"))
+    );
+    let missing = server.post("/api/v1/instances/a/migrate", &json!({ "to": "ffff" }));
+    assert_eq!(missing.status, 400, "{missing:?}");
+    let undone = server.post("/api/v1/deployments/rollback", &json!({ "by": "cat" }));
+    assert_eq!((undone.status, &undone.json()["by"]), (200, &json!("cat")));
+    assert_eq!(undone.json()["moved"][0]["to"]["module"], old);
+    let told = server.post("/api/v1/deployments/promote", &json!({}));
+    assert_eq!(
+        (told.status, &told.json()["code"]),
+        (409, &json!("bindings"))
+    );
+    let listed = server.get("/api/v1/deployments?limit=2").json();
+    assert_eq!(listed["deployments"][0], undone.json());
+    let modules = server.get("/api/v1/modules").json();
+    let labels = modules["modules"].as_array().unwrap().iter();
+    assert!(
+        labels.into_iter().any(|it| it["label"] == "swap@1"),
+        "{modules}"
     );
 }

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use wfhost_sdk::{Context, Result, workflow};
+use wfhost_sdk::{Context, JsonSchema, Result, schemars, workflow};
 
 wfhost_sdk::export!(workflows: [swap]);
 
 /// The input of [`swap`].
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 struct Swap {
     rounds: u64,
     #[serde(default)]

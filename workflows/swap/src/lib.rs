@@ -2,12 +2,12 @@
 //! The package `swap-changed` is that code.
 
 use serde::{Deserialize, Serialize};
-use wfhost_sdk::{Context, Result, workflow};
+use wfhost_sdk::{Context, JsonSchema, Result, schemars, workflow};
 
 wfhost_sdk::export!(workflows: [swap]);
 
 /// The input of [`swap`].
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 struct Swap {
     /// How many steps it takes in each generation.
     rounds: u64,

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::{Value, json};
-use wfhost_core::interface::{DefinitionDiff, Fate, InterfaceDiff};
+use serde_json::json;
+use wfhost_core::interface::{DefinitionDiff, Fate, InterfaceDiff, Refusal};
 use wfhost_core::{Binding, DeploymentKind, Moved, Share};
 
 use super::compared::{self, print_compared};
@@ -40,8 +40,8 @@ Examples:
   wfhost modules promote                           … and then all
   wfhost modules rollback                          back to what was before
 
-Exit status: 0 it is deployed, or with --plan: every live instance does the same; 1 with --plan: one
-does not, or refused by --require-all; 2 usage, a bad module, or refused; 4 the host failed.")]
+Exit status: 0 it is deployed, or with --plan: it would be, and every live instance does the same; 1
+with --plan: not so, or refused by --require-all; 2 usage, a bad module, or refused; 4 the host failed.")]
 pub(super) struct Deploy {
     /// .wasm files, or folders of Cargo packages, which are compiled first
     #[arg(value_name = "PATH", required = true)]
@@ -126,16 +126,21 @@ impl Deploy {
         if self.plan {
             let plan = host.plan(&checked, planning).await?;
             if self.json {
-                print(&json!({ "plan": view::plan(&plan) }).to_string())?;
+                let interface = view::interface_diff(&diff);
+                let row = json!({ "interface": interface, "plan": view::plan(&plan) });
+                print(&row.to_string())?;
             } else {
                 compared::print_plan(&plan)?;
             }
-            return Ok(
-                match plan.live.verdicts.unqualified(self.allow_input_changes) == 0 {
-                    true => Exit::Ok,
-                    false => Exit::Failed,
-                },
-            );
+            let refused = self.refuse(&diff);
+            if let Err(refused) = &refused {
+                say(format_args!("{}", refused.message));
+            }
+            let unqualified = plan.live.verdicts.unqualified(self.allow_input_changes);
+            return Ok(match unqualified == 0 && refused.is_ok() {
+                true => Exit::Ok,
+                false => Exit::Failed,
+            });
         }
         self.refuse(&diff)?;
         let options = DeployOptions {
@@ -160,19 +165,7 @@ impl Deploy {
         };
         let bindings = host.bindings()?;
         if self.json {
-            let modules = deployed.deployment.modules.iter();
-            let modules: Vec<_> = modules
-                .map(|it| view::module_bound(it, &bindings))
-                .collect();
-            let moved = deployed.deployment.moved.iter().map(view::moved);
-            let row = json!({
-                "number": deployed.deployment.recorded.as_ref().map(|it| it.number.0),
-                "modules": modules,
-                "moved": moved.collect::<Vec<_>>(),
-                "interface": view::interface_diff(&diff),
-                "plan": deployed.plan.as_ref().map(view::plan),
-                "upgraded": deployed.upgraded.as_ref().map(view::compared),
-            });
+            let row = view::deployed(&deployed, &bindings, &diff);
             print(&row.to_string())?;
             return Ok(Exit::Ok);
         }
@@ -206,19 +199,15 @@ impl Deploy {
 impl Deploy {
     /// What the operator has to say a word to first.
     fn refuse(&self, diff: &InterfaceDiff) -> Result<(), Failure> {
-        if diff.breaks().next().is_some() && !self.force {
-            let why = "callers of today could not meet that any more; nothing was deployed. Deploy \
-                       it under other names, or say --force";
-            return Err(Failure::usage(why));
-        }
-        // A module that takes nothing over is given what it may reach when it is hosted.
-        let gains = diff.gains().any(|module| !module.replaces.is_empty());
-        if gains && !self.allow_capabilities {
-            let why = "it wants to reach more of the outside than what it takes over from; nothing \
-                       was deployed. If it may, say --allow-capabilities";
-            return Err(Failure::usage(why));
-        }
-        Ok(())
+        let Some(refusal) = diff.refusal(self.force, self.allow_capabilities) else {
+            return Ok(());
+        };
+        let word = match refusal {
+            Refusal::Breaks => "--force",
+            Refusal::Gains => "--allow-capabilities",
+        };
+        let why = format!("nothing is deployed: {refusal} with {word}");
+        Err(Failure::usage(why))
     }
 }
 
@@ -268,21 +257,4 @@ pub(super) fn kind(kind: &DeploymentKind) -> String {
         DeploymentKind::Promote => "promoted".into(),
         DeploymentKind::Abort => "aborted".into(),
     }
-}
-
-/// A deployment as JSON.
-pub(super) fn deployment(it: &wfhost_core::Deployment) -> Value {
-    json!({
-        "number": it.number.0,
-        "at": it.at.to_string(),
-        "by": it.by,
-        "kind": it.kind.as_str(),
-        "of": match it.kind {
-            DeploymentKind::Rollback { of } => Some(of.0),
-            DeploymentKind::RollbackTo { number } => Some(number.0),
-            DeploymentKind::Deploy | DeploymentKind::Promote | DeploymentKind::Abort => None,
-        },
-        "modules": it.modules.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "moved": it.moved.iter().map(view::moved).collect::<Vec<_>>(),
-    })
 }

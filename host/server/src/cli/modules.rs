@@ -10,7 +10,7 @@ use wfhost_core::{Deployment, DeploymentNumber, ModuleInfo, Name, Role};
 use wfhost_store::{GcOptions, ModuleNeeds, Names, Need};
 
 use super::build::write_whole;
-use super::deploy::{deployment, kind, meant, moved_line};
+use super::deploy::{kind, meant, moved_line};
 use super::{Db, Exit, Failure, close, find, print, say, text};
 use crate::error::Error;
 use crate::host::Host;
@@ -413,7 +413,7 @@ impl Deployments {
 /// Prints a deployment.
 fn told(row: &Deployment, json: bool) -> Result<(), Failure> {
     if json {
-        return print(&deployment(row).to_string());
+        return print(&view::deployment(row).to_string());
     }
     let by = row.by.as_ref().map(|by| format!(" by {by}"));
     let by = by.unwrap_or_default();

@@ -43,7 +43,12 @@ pub(super) fn routes() -> Router<Served> {
             "/state/{*key}",
             get(state::read).put(state::write).delete(state::delete),
         )
+        .route(&of_one("migrate"), post(modules::migrate))
         .route("/modules", get(modules::list).post(modules::deploy))
+        .route("/deployments", get(modules::deployments))
+        .route("/deployments/rollback", post(modules::rollback))
+        .route("/deployments/promote", post(modules::promote))
+        .route("/deployments/abort", post(modules::abort))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(no_such_route)
 }

@@ -158,7 +158,7 @@ impl Filter {
 }
 
 /// The module whose digest begins so.
-fn module(host: &Host, start: &str) -> Result<Digest, Problem> {
+pub(super) fn module(host: &Host, start: &str) -> Result<Digest, Problem> {
     let modules = host.modules()?;
     let mut found = modules
         .iter()

@@ -7,6 +7,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use wfhost_store::BindingError;
+
 use crate::error::{Error, chain};
 
 /// Why a request was not done: `type`, `title`, `status`, `detail`, and `code`, a stable word to
@@ -83,6 +85,14 @@ impl From<Error> for Problem {
             Error::Awaited { .. } => (StatusCode::CONFLICT, "awaited"),
             Error::NotBegun { .. } => (StatusCode::CONFLICT, "not-begun"),
             Error::CannotAsk { .. } => (StatusCode::CONFLICT, "cannot-ask"),
+            Error::NoSuchModule { .. } => (StatusCode::NOT_FOUND, "no-such-module"),
+            Error::NotOffered { .. } => (StatusCode::CONFLICT, "not-offered"),
+            Error::NotTheSame { .. } => (StatusCode::CONFLICT, "not-the-same"),
+            Error::NotAllTheSame { .. } => (StatusCode::CONFLICT, "not-all-the-same"),
+            Error::NoTurnToReset { .. } => (StatusCode::NOT_FOUND, "no-such-turn"),
+            Error::Binding(error) if !matches!(error, BindingError::Store(_)) => {
+                (StatusCode::CONFLICT, "bindings")
+            }
             Error::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
             Error::InvalidKey { .. } => (StatusCode::BAD_REQUEST, "invalid-key"),
             Error::WrongVersion { .. } => (StatusCode::PRECONDITION_FAILED, "wrong-version"),
