@@ -120,7 +120,7 @@ async fn activities_are_swapped_a_hundred_times_and_no_order_notices() {
     let dir = tempfile::tempdir().unwrap();
     let host = stocked(&dir).await;
     let attempts = under_load(&host, 100, async |number: usize| {
-        let next = u8::from(number % 2 == 0);
+        let next = u8::from(number.is_multiple_of(2));
         host.deploy(vec![variant(next)]).await.unwrap();
     })
     .await;
