@@ -35,6 +35,3 @@ mod replay;
 pub use export::Exported;
 pub(crate) use format::MAGIC;
 pub use read::{Capsule, CapsuleError};
-
-/// What a file of capsules is called by habit.
-pub const EXTENSION: &str = "capsule";

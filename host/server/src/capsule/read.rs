@@ -66,8 +66,8 @@ pub struct Capsule {
 }
 
 impl Capsule {
-    /// Reads a capsule to its end, at most 4 GiB. It is whole, and written by a host or made to look so: what is in
-    /// it is no more trusted than a module that somebody uploads.
+    /// Reads a capsule to its end, at most 4 GiB. What comes out is whole, and was written by a host or
+    /// made to look so: it is no more to be trusted than a module that somebody uploads.
     ///
     /// # Errors
     /// See [`CapsuleError`].
