@@ -1,7 +1,8 @@
 //! `--watch`: what changes in a folder is built and deployed again while the host runs.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use notify_debouncer_mini::notify::{RecommendedWatcher, RecursiveMode};
 use notify_debouncer_mini::{DebounceEventResult, Debouncer, new_debouncer};
@@ -20,6 +21,9 @@ const QUIET: Duration = Duration::from_millis(200);
 pub(super) struct Watched {
     dir: PathBuf,
     changed: UnboundedReceiver<Vec<PathBuf>>,
+    /// How the files of each module were when it was built or read last: reading them is told as
+    /// well, and is no change.
+    seen: BTreeMap<PathBuf, Vec<Seen>>,
     /// Tells as long as it is there.
     _watching: Debouncer<RecommendedWatcher>,
 }
@@ -44,7 +48,10 @@ impl Watched {
         watcher
             .watch(&folder, RecursiveMode::Recursive)
             .map_err(failed)?;
+        let seen = modules(&folder)?.into_iter();
+        let seen = seen.map(|module| (module.clone(), files(&module)));
         Ok(Self {
+            seen: seen.collect(),
             dir: folder,
             changed,
             _watching: watching,
@@ -61,12 +68,39 @@ impl Watched {
                 continue;
             };
             let matters = |module: &PathBuf| paths.iter().any(|path| is_of(module, path));
-            let changed: Vec<_> = modules.into_iter().filter(matters).collect();
+            let mut changed: Vec<_> = modules.into_iter().filter(matters).collect();
+            changed.retain(|module| {
+                let now = files(module);
+                self.seen.insert(module.clone(), now.clone()) != Some(now)
+            });
             if !changed.is_empty() {
                 return changed;
             }
         }
     }
+}
+
+/// A file as it was: its path, when it was written, its size.
+type Seen = (PathBuf, Option<SystemTime>, u64);
+
+/// The files that a module is made of, as they are.
+fn files(module: &Path) -> Vec<Seen> {
+    let (mut files, mut left) = (Vec::new(), vec![module.to_owned()]);
+    while let Some(path) = left.pop() {
+        // What goes away meanwhile is told again.
+        let Ok(metadata) = std::fs::metadata(&path) else {
+            continue;
+        };
+        if metadata.is_dir() {
+            let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
+            let inside = entries.map(|entry| entry.path());
+            left.extend(inside.filter(|path| is_of(module, path)));
+        } else {
+            files.push((path, metadata.modified().ok(), metadata.len()));
+        }
+    }
+    files.sort();
+    files
 }
 
 /// Whether a file is part of what a module is made of. What Cargo builds is not.
@@ -167,5 +201,23 @@ mod tests {
             assert_eq!(is_of(package, Path::new(path)), changes, "{path}");
         }
         assert!(is_of(Path::new("/w/a.wasm"), Path::new("/w/a.wasm")));
+    }
+
+    #[test]
+    fn who_reads_a_file_changes_nothing_and_who_writes_it_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("src/lib.rs", "one");
+        write("target/out", "built");
+        let before = files(dir.path());
+        std::fs::read(dir.path().join("src/lib.rs")).unwrap();
+        write("target/out", "built again");
+        assert_eq!(files(dir.path()), before);
+        write("src/lib.rs", "two and more");
+        assert_ne!(files(dir.path()), before);
     }
 }
