@@ -5,6 +5,8 @@ mod client;
 mod crashes;
 mod dapr;
 
+use std::io::{Read as _, Write as _};
+
 use serde_json::{Value, json};
 
 use crate::support::Shell;
@@ -44,6 +46,36 @@ fn one_host_serves_a_file_and_stops_when_it_is_told() {
     if let Ok(answer) = waits.join() {
         assert_eq!(answer.status, 503, "{answer:?}");
     }
+}
+
+/// A client that never sent the rest of its request kept the host for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_go_on_does_not_keep_the_host() {
+    let host = wfhost::Host::in_memory(wfhost::Options::default()).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let options = wfhost::serve::ServeOptions {
+        stop_time_max: std::time::Duration::ZERO,
+        ..Default::default()
+    };
+    let (begun, begins) = tokio::sync::oneshot::channel();
+    let client = std::thread::spawn(move || {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let half = "POST /api/v1/instances HTTP/1.1\r\nhost: localhost\r\n\
+                    expect: 100-continue\r\ncontent-length: 99\r\n\r\n";
+        stream.write_all(half.as_bytes()).unwrap();
+        // A handler waits for the body now.
+        let mut told = [0; 12];
+        stream.read_exact(&mut told).unwrap();
+        assert_eq!(&told, b"HTTP/1.1 100");
+        begun.send(()).unwrap();
+        stream
+    });
+    let stop = async |_: &wfhost::Host| begins.await.unwrap();
+    wfhost::serve::serve(host, listener, options, stop)
+        .await
+        .unwrap();
+    drop(client.join().unwrap());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod api;
 mod dapr;
+mod entrance;
 mod guard;
 
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ pub use guard::Token;
 
 use crate::error::Error;
 use crate::host::Host;
+use entrance::Entrance;
 
 /// How a host is served.
 #[derive(Debug, Clone)]
@@ -65,24 +67,27 @@ struct Served {
     host: Arc<Host>,
     options: Arc<ServeOptions>,
     /// True once the host stops: who waits for something is told that it has not come.
-    stopping: watch::Receiver<bool>,
+    stopping: Stopping,
     /// Asks the host to stop.
     stop: Arc<watch::Sender<bool>>,
 }
 
-impl Served {
-    /// Resolves once the host stops.
-    async fn stops(&self) {
-        let mut stopping = self.stopping.clone();
-        // The sender lives as long as `self`.
-        let _ = stopping.wait_for(|stops| *stops).await;
+/// Tells when the host stops.
+#[derive(Clone)]
+struct Stopping(watch::Receiver<bool>);
+
+impl Stopping {
+    async fn told(&self) {
+        let mut stops = self.0.clone();
+        // Without anybody left who could say so, the host has stopped.
+        let _ = stops.wait_for(|stops| *stops).await;
     }
 }
 
-/// Serves a host until `stop`, which may use it meanwhile, comes back or a client asks it to stop, and closes it: no request is
-/// taken any more, those under way come to their end, unless that takes too long, turns come to
-/// theirs, and all that was submitted is made durable. Instances of the data file are driven from
-/// the start.
+/// Serves a host until `stop`, which may use it meanwhile, comes back, or a client asks it to stop;
+/// then closes it. No request is taken any more, those under way come to their end or are dropped
+/// once that takes too long, turns come to theirs, and all that was submitted is made durable.
+/// Instances of the data file are driven from the start.
 ///
 /// # Errors
 /// If the listener failed, it can be reached from outside of this machine and there is no token, or
@@ -101,27 +106,27 @@ pub async fn serve(
     let served = Served {
         host: Arc::new(host),
         options: Arc::new(options),
-        stopping: stopping.clone(),
+        stopping: Stopping(stopping),
         stop: Arc::new(tell),
     };
-    let router = router(served.clone());
-    let gentle = served.clone();
+    let entrance = Entrance::new(router(served.clone()));
+    let router = entrance.clone().into_router();
+    let stopping = served.stopping.clone();
     let server =
-        axum::serve(listener, router).with_graceful_shutdown(async move { gentle.stops().await });
+        axum::serve(listener, router).with_graceful_shutdown(async move { stopping.told().await });
     let mut server = tokio::spawn(server.into_future());
     let ended = tokio::select! {
         ended = &mut server => Some(ended),
         () = stop(&served.host) => None,
-        () = served.stops() => None,
+        () = served.stopping.told() => None,
     };
     let _ = served.stop.send(true);
     let ended = match ended {
         Some(ended) => Some(ended),
         None => tokio::time::timeout(stop_time_max, &mut server).await.ok(),
     };
-    if ended.is_none() {
-        server.abort();
-    }
+    entrance.close();
+    server.abort();
     let listened = match ended {
         Some(Ok(Err(error))) => Err(Error::Listen(error)),
         _ => Ok(()),
@@ -135,7 +140,7 @@ async fn close(mut host: Arc<Host>) -> Result<(), Error> {
     loop {
         match Arc::try_unwrap(host) {
             Ok(host) => return host.close().await,
-            // What was aborted is dropped by the runtime, at its next wait at the latest.
+            // Whoever was dropped lets go of it at its next wait.
             Err(held) => host = held,
         }
         tokio::time::sleep(Duration::from_millis(1)).await;

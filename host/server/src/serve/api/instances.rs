@@ -18,7 +18,7 @@ use crate::asking::Children;
 use crate::follow::Followed;
 use crate::host::Host;
 use crate::narrate::Narrator;
-use crate::serve::Served;
+use crate::serve::{Served, Stopping};
 use crate::start::{Reuse, StartRequest};
 use crate::starting::RerunRequest;
 use crate::{Digest, Event, Failure, InstanceId, Name, Query, Timestamp, view};
@@ -232,7 +232,7 @@ pub(super) async fn show(
         tokio::select! {
             settled = served.host.wait(&id) => drop(settled?),
             () = tokio::time::sleep(time) => {}
-            () = served.stops() => return Err(Problem::stopping()),
+            () = served.stopping.told() => return Err(Problem::stopping()),
         }
     }
     let instance = served.host.instance(&id).await?;
@@ -248,7 +248,7 @@ pub(super) async fn history(
 ) -> Answer {
     let accepts = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok());
     if accepts.is_some_and(|it| it.contains("text/event-stream")) {
-        let events = sent(Followed::new(&served.host, &id).await?, served);
+        let events = sent(Followed::new(&served.host, &id).await?, served.stopping);
         return Ok(Sse::new(events)
             .keep_alive(KeepAlive::default())
             .into_response());
@@ -268,19 +268,23 @@ pub(super) async fn history(
     Ok(Json(json!({ "records": rows })).into_response())
 }
 
+/// It holds no host: a client may take its time.
 fn sent(
     followed: Followed,
-    served: Served,
+    stopping: Stopping,
 ) -> impl Stream<Item = Result<SentEvent, Infallible>> + Send {
-    futures_util::stream::unfold((followed, served), |(mut followed, served)| async move {
-        let next = tokio::select! {
-            next = followed.next() => next,
-            () = served.stops() => None,
-        };
-        let row = next?;
-        let event = SentEvent::default().event("record").data(row.to_string());
-        Some((Ok(event), (followed, served)))
-    })
+    futures_util::stream::unfold(
+        (followed, stopping),
+        |(mut followed, stopping)| async move {
+            let next = tokio::select! {
+                next = followed.next() => next,
+                () = stopping.told() => None,
+            };
+            let row = next?;
+            let event = SentEvent::default().event("record").data(row.to_string());
+            Some((Ok(event), (followed, stopping)))
+        },
+    )
 }
 
 pub(super) async fn raise_event(
@@ -385,7 +389,7 @@ pub(super) async fn update(
     let key = key(&headers)?;
     tokio::select! {
         answer = served.host.update(&id, name, input, key) => Ok(answered(answer?)),
-        () = served.stops() => Err(Problem::stopping()),
+        () = served.stopping.told() => Err(Problem::stopping()),
     }
 }
 

@@ -47,7 +47,7 @@ impl Problem {
         Self::bad_request(format!("`{name}`: {why}"))
     }
 
-    pub(super) fn stopping() -> Self {
+    pub(in crate::serve) fn stopping() -> Self {
         let detail = "the host stops; ask again once it is back";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail)
     }
