@@ -354,7 +354,6 @@ mod tests {
             digest: Digest::of(label.as_bytes()),
             bytes: 1,
             label: label.to_owned(),
-            version: None,
             deployed_at: Timestamp(0),
             deployed_by: None,
             component: Digest::of(label.as_bytes()),

@@ -47,8 +47,6 @@ pub struct ModuleInfo {
     pub bytes: u64,
     /// Where it came from, for people: a file's name.
     pub label: String,
-    /// Its author's version, where the component says one.
-    pub version: Option<String>,
     /// When it was first deployed.
     pub deployed_at: Timestamp,
     /// Who deployed it first, in the caller's words.

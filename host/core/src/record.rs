@@ -738,6 +738,27 @@ impl Record {
         }
     }
 
+    /// The module that an instance runs on from this record on, if it is one that says so. What a
+    /// rerun has copied says nothing of it.
+    #[must_use]
+    pub fn runs_on(&self) -> Option<Digest> {
+        match self {
+            Self::Started(started) => Some(started.module),
+            Self::Moved(moved) => Some(moved.to),
+            Self::Accepted(_)
+            | Self::Turn(_)
+            | Self::AttemptStarted(_)
+            | Self::Attempt(_)
+            | Self::AttemptStopped(_)
+            | Self::Stalled(_)
+            | Self::Unstalled(_)
+            | Self::Ended(_)
+            | Self::StateWritten(_)
+            | Self::Reset(_)
+            | Self::Copied(_) => None,
+        }
+    }
+
     /// When it happened.
     #[must_use]
     pub fn at(&self) -> Timestamp {

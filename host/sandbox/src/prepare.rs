@@ -61,7 +61,6 @@ impl Sandbox {
             digest: Digest::of(bytes),
             bytes: bytes.len() as u64,
             label: label.to_owned(),
-            version: None,
             deployed_at: at,
             deployed_by: None,
             component: Digest::of(runs),

@@ -87,7 +87,6 @@ pub fn module(info: &ModuleInfo, bound: impl Fn(Role, &Name) -> bool) -> Value {
         "contract": info.contract,
         "imports": info.imports,
         "contained": info.contained,
-        "version": info.version,
         "deployed_at": info.deployed_at.to_string(),
         "deployed_by": info.deployed_by,
         "workflows": definitions(Role::Workflow, &info.workflows),

@@ -174,7 +174,6 @@ fn module() -> NewModule {
             digest,
             bytes: 6,
             label: "module".into(),
-            version: None,
             deployed_at: Timestamp(0),
             deployed_by: None,
             component: digest,

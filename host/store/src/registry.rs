@@ -75,7 +75,7 @@ impl Registry {
         &self,
         records: impl IntoIterator<Item = &'a Record>,
     ) -> Result<(), SubmitError> {
-        let mut modules = records.into_iter().filter_map(runs_on);
+        let mut modules = records.into_iter().filter_map(Record::runs_on);
         match modules.find(|module| !self.has(*module)) {
             Some(module) => Err(SubmitError::ModuleMissing { module }),
             None => Ok(()),
@@ -92,25 +92,6 @@ impl Registry {
             module,
             _counted: Arc::clone(counted),
         })
-    }
-}
-
-/// The module that an instance runs on from this record on, if the record says one.
-pub(crate) fn runs_on(record: &Record) -> Option<Digest> {
-    match record {
-        Record::Started(started) => Some(started.module),
-        Record::Moved(moved) => Some(moved.to),
-        Record::Accepted(_)
-        | Record::Turn(_)
-        | Record::AttemptStarted(_)
-        | Record::Attempt(_)
-        | Record::AttemptStopped(_)
-        | Record::Stalled(_)
-        | Record::Unstalled(_)
-        | Record::Ended(_)
-        | Record::StateWritten(_)
-        | Record::Reset(_)
-        | Record::Copied(_) => None,
     }
 }
 

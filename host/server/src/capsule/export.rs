@@ -125,21 +125,11 @@ pub(super) struct Needed {
 
 impl Needed {
     pub(super) fn see(&mut self, record: &Record) {
-        match record.original() {
-            Record::Started(started) => self.before.extend(self.now.replace(started.module)),
-            Record::Moved(moved) => self.now = Some(moved.to),
-            Record::Accepted(_)
-            | Record::Turn(_)
-            | Record::AttemptStarted(_)
-            | Record::Attempt(_)
-            | Record::AttemptStopped(_)
-            | Record::Stalled(_)
-            | Record::Unstalled(_)
-            | Record::Ended(_)
-            | Record::Reset(_)
-            | Record::StateWritten(_)
-            | Record::Copied(_) => {}
+        let record = record.original();
+        if matches!(record, Record::Started(_)) {
+            self.before.extend(self.now);
         }
+        self.now = record.runs_on().or(self.now);
     }
 }
 

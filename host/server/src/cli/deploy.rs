@@ -66,8 +66,7 @@ pub(super) struct Deploy {
     /// instance id, so that a larger share has the same ones and more
     #[arg(long, value_name = "SHARE")]
     weight: Option<Share>,
-    /// What the module is called for people, such as order@1.4.0; its file's or package's name if
-    /// left out
+    /// What the module is called for people, such as order@1.4.0; its file's name if left out
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
     /// Who deploys, for those who look later

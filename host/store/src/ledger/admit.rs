@@ -8,7 +8,6 @@ use wfhost_core::{BrokenHistory, Digest, Instance, InstanceId, Json, Position};
 
 use super::{Ledger, Live, OUTSIDE, Row};
 use crate::payloads;
-use crate::registry::runs_on;
 
 /// A record that asks to be taken in: a new one, or one that was met in the log.
 pub(crate) struct Incoming {
@@ -254,7 +253,7 @@ impl Ledger {
         for (write, stored) in record.writes().zip(written.writes()) {
             self.overlay.write(position, write, stored);
         }
-        if let (Some(module), Some(id)) = (runs_on(&record), id) {
+        if let (Some(module), Some(id)) = (record.runs_on(), id) {
             self.recorded_on.push_back((position, module, id.clone()));
         }
         let mut bytes = encoded.len() as u64;

@@ -28,7 +28,6 @@ pub(super) fn offering(label: &str, workflows: &[&str], activities: &[&str]) -> 
             digest,
             bytes: bytes.len() as u64,
             label: label.into(),
-            version: None,
             deployed_at: Timestamp(0),
             deployed_by: None,
             component: digest,
