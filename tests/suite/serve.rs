@@ -4,6 +4,7 @@ mod api;
 mod client;
 mod crashes;
 mod dapr;
+mod reach;
 
 use std::io::{Read as _, Write as _};
 
@@ -72,7 +73,7 @@ async fn a_client_that_does_not_go_on_does_not_keep_the_host() {
         stream
     });
     let stop = async |_: &wfhost::Host| begins.await.unwrap();
-    wfhost::serve::serve(host, listener, options, stop)
+    wfhost::serve::serve(host, listener, None, options, stop)
         .await
         .unwrap();
     drop(client.join().unwrap());

@@ -53,6 +53,8 @@ impl Shell {
             .args(args)
             .current_dir(self.dir.path())
             .env_remove("WFHOST_DB")
+            .env_remove("WFHOST_SERVER")
+            .env_remove("WFHOST_TOKEN")
             // Not the user's own.
             .env("WFHOST_CACHE_DIR", CODE_CACHE);
         command

@@ -8,6 +8,8 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use crate::codec::Chain;
 use crate::record::{
     Accepted, ActivityOptions, Asked, Attempt, AttemptStarted, Carried, ChildOptions, Command,
@@ -17,7 +19,7 @@ use crate::record::{
 use crate::{EventName, Failure, Json, Name, RunId, TaskId, Timestamp};
 
 /// Where an instance stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Status {
     /// Started, and its code has not run yet.
     Pending,

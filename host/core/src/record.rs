@@ -509,6 +509,15 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
+    /// All of them, the least important first.
+    pub const ALL: [Self; 5] = [
+        Self::Trace,
+        Self::Debug,
+        Self::Info,
+        Self::Warn,
+        Self::Error,
+    ];
+
     /// In lower case.
     #[must_use]
     pub fn as_str(self) -> &'static str {

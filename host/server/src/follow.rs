@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use serde_json::Value;
 use tokio::sync::mpsc::Receiver;
 use wfhost_core::record::Record;
 use wfhost_core::{InstanceId, Position};
@@ -11,12 +10,12 @@ use wfhost_core::{InstanceId, Position};
 use crate::engine::Observed;
 use crate::error::Error;
 use crate::host::{Host, blocking};
-use crate::narrate::Narrator;
+use crate::narrate::{Narrator, Told};
 
-/// Records of one instance as JSON, from the first that is kept on, once they are durable.
+/// Records of one instance, from the first that is kept on, once they are durable.
 pub(crate) struct Followed {
     narrator: Narrator,
-    rows: VecDeque<Value>,
+    told: VecDeque<(Told, Arc<Record>)>,
     /// What is told up to here was in the history.
     until: Position,
     seen: Receiver<Observed>,
@@ -34,13 +33,13 @@ impl Followed {
         blocking(move || {
             let mut followed = Self {
                 narrator: Narrator::default(),
-                rows: VecDeque::new(),
+                told: VecDeque::new(),
                 until: Position::default(),
                 seen,
             };
             host.history_with_positions(&id, |position, record| {
                 followed.until = position;
-                followed.take(&record);
+                followed.take(Arc::new(record));
                 Ok::<_, Error>(())
             })?;
             Ok(followed)
@@ -50,29 +49,34 @@ impl Followed {
 
     /// The next record; `None` once the instance has ended, or if records came faster than they
     /// were asked for: then it is begun anew.
-    pub(crate) async fn next(&mut self) -> Option<Value> {
+    pub(crate) async fn next(&mut self) -> Option<(Told, Arc<Record>)> {
         loop {
-            if let Some(row) = self.rows.pop_front() {
-                return Some(row);
+            if let Some(next) = self.told.pop_front() {
+                return Some(next);
             }
-            let instance = self.narrator.instance();
-            if instance.is_some_and(|it| it.status().has_ended()) {
+            if self.has_ended() {
                 return None;
             }
             let observed = self.seen.recv().await?;
             if observed.position > self.until {
-                self.take(&observed.record);
+                self.take(observed.record);
             }
         }
     }
 
-    fn take(&mut self, record: &Record) {
+    /// Whether the instance has ended, as far as it was followed.
+    pub(crate) fn has_ended(&self) -> bool {
+        let instance = self.narrator.instance();
+        instance.is_some_and(|it| it.status().has_ended())
+    }
+
+    fn take(&mut self, record: Arc<Record>) {
         // Another run has taken the id.
-        if matches!(record, Record::Started(started) if started.generation == 0) {
+        if matches!(record.as_ref(), Record::Started(started) if started.generation == 0) {
             self.narrator = Narrator::default();
         }
-        if let Ok(told) = self.narrator.next(record) {
-            self.rows.push_back(Narrator::view(&told, record));
+        if let Ok(told) = self.narrator.next(&record) {
+            self.told.push_back((told, record));
         }
     }
 }

@@ -74,6 +74,7 @@ impl Default for Options {
 }
 
 /// A module to deploy.
+#[derive(Clone)]
 pub struct Upload {
     /// Where it came from, for people.
     pub label: String,

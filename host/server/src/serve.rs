@@ -3,24 +3,31 @@
 //! Handlers only translate: what is done is in [`Host`], and so what is answered is durable.
 
 mod api;
+mod commands;
 mod dapr;
 mod entrance;
 mod guard;
+pub(crate) mod local;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::routing::post;
+use axum::{Extension, Router};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub use guard::Token;
+pub use local::LocalSocket;
 
+use crate::cli::served::Commands;
+use crate::cli::wire;
 use crate::error::Error;
 use crate::host::Host;
 use entrance::Entrance;
+use local::Local;
 
 /// How a host is served.
 #[derive(Debug, Clone)]
@@ -70,14 +77,16 @@ struct Served {
     stopping: Stopping,
     /// Asks the host to stop.
     stop: Arc<watch::Sender<bool>>,
+    /// Those that other processes were given.
+    commands: Commands,
 }
 
 /// Tells when the host stops.
 #[derive(Clone)]
-struct Stopping(watch::Receiver<bool>);
+pub(crate) struct Stopping(watch::Receiver<bool>);
 
 impl Stopping {
-    async fn told(&self) {
+    pub(crate) async fn told(&self) {
         let mut stops = self.0.clone();
         // Without anybody left who could say so, the host has stopped.
         let _ = stops.wait_for(|stops| *stops).await;
@@ -87,7 +96,8 @@ impl Stopping {
 /// Serves a host until `stop`, which may use it meanwhile, comes back, or a client asks it to stop;
 /// then closes it. No request is taken any more, those under way come to their end or are dropped
 /// once that takes too long, turns come to theirs, and all that was submitted is made durable.
-/// Instances of the data file are driven from the start.
+/// Instances of the data file are driven from the start. Commands of this machine find the host by
+/// the `local` socket.
 ///
 /// # Errors
 /// If the listener failed, it can be reached from outside of this machine and there is no token, or
@@ -95,6 +105,7 @@ impl Stopping {
 pub async fn serve(
     host: Host,
     listener: TcpListener,
+    local: Option<LocalSocket>,
     options: ServeOptions,
     stop: impl AsyncFnOnce(&Host),
 ) -> Result<(), Error> {
@@ -108,6 +119,7 @@ pub async fn serve(
         options: Arc::new(options),
         stopping: Stopping(stopping),
         stop: Arc::new(tell),
+        commands: Commands::default(),
     };
     let entrance = Entrance::new(router(served.clone()));
     let router = entrance.clone().into_router();
@@ -115,6 +127,7 @@ pub async fn serve(
     let server =
         axum::serve(listener, router).with_graceful_shutdown(async move { stopping.told().await });
     let mut server = tokio::spawn(server.into_future());
+    let nearby = local.map(|local| nearby(local, &entrance, served.stopping.clone()));
     let ended = tokio::select! {
         ended = &mut server => Some(ended),
         () = stop(&served.host) => None,
@@ -127,6 +140,11 @@ pub async fn serve(
     };
     entrance.close();
     server.abort();
+    if let Some(nearby) = nearby {
+        nearby.abort();
+        // The socket's file is gone before another host can have the data file.
+        let _ = nearby.await;
+    }
     let listened = match ended {
         Some(Ok(Err(error))) => Err(Error::Listen(error)),
         _ => Ok(()),
@@ -147,10 +165,31 @@ async fn close(mut host: Arc<Host>) -> Result<(), Error> {
     }
 }
 
+/// Lets the commands of this machine in.
+fn nearby(
+    local: LocalSocket,
+    entrance: &Entrance,
+    stopping: Stopping,
+) -> tokio::task::JoinHandle<()> {
+    let router = entrance.clone().into_router().layer(Extension(Local));
+    tokio::spawn(async move {
+        let LocalSocket {
+            listener,
+            file: _file,
+        } = local;
+        let server = axum::serve(listener, router);
+        // It fails never; should it, the commands are told that nobody is there.
+        let _ = server
+            .with_graceful_shutdown(async move { stopping.told().await })
+            .await;
+    })
+}
+
 fn router(served: Served) -> Router {
     Router::new()
         .merge(dapr::routes())
         .nest("/api/v1", api::routes())
+        .route(wire::PATH, post(commands::carry_out))
         .fallback(api::no_such_route)
         .layer(DefaultBodyLimit::max(served.options.body_bytes_max))
         .layer(axum::middleware::from_fn_with_state(

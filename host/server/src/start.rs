@@ -1,5 +1,6 @@
 //! What is needed to start an instance.
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wfhost_core::record::{Event, Started};
 use wfhost_core::{Digest, Instance, InstanceId, Json, Name, RunId, Status, Timestamp};
@@ -56,7 +57,7 @@ impl StartRequest {
 
 /// What a start does if its id is in use. Where it takes the id, the history of the instance that
 /// had it is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Reuse {
     /// It is refused.
     #[default]

@@ -85,6 +85,11 @@ impl Server {
         }
     }
 
+    /// Host and port.
+    pub(super) fn address(&self) -> &str {
+        &self.client.address
+    }
+
     pub(super) fn client(&self) -> Client {
         self.client.clone()
     }
@@ -122,11 +127,22 @@ impl Server {
         self.served_again()
     }
 
-    /// Waits for its end, and serves the same file again.
-    pub(super) fn served_again(mut self) -> Self {
+    /// Kills it; its folder stays.
+    pub(super) fn kill(mut self) -> Shell {
+        self.child.kill().unwrap();
+        self.end()
+    }
+
+    /// Waits for its end; its folder stays.
+    pub(super) fn end(mut self) -> Shell {
         self.child.wait().unwrap();
-        let shell = std::mem::replace(&mut self.shell, Shell::new());
-        Self::serve(shell, self.arguments.clone())
+        std::mem::replace(&mut self.shell, Shell::new())
+    }
+
+    /// Waits for its end, and serves the same file again.
+    pub(super) fn served_again(self) -> Self {
+        let arguments = self.arguments.clone();
+        Self::serve(self.end(), arguments)
     }
 }
 

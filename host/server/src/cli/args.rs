@@ -78,7 +78,7 @@ pub(super) fn reuse() -> impl TypedValueParser<Value = Reuse> {
 }
 
 /// One of a few words, each for a value.
-fn word<T, const N: usize>(
+pub(super) fn word<T, const N: usize>(
     values: [T; N],
     as_str: fn(T) -> &'static str,
 ) -> impl TypedValueParser<Value = T>
@@ -94,24 +94,32 @@ where
     PossibleValuesParser::new(values.map(as_str)).map(found)
 }
 
-/// JSON as it is given, from `@FILE`, or from stdin for `-`. `name` says where it was given.
-pub(super) fn json(name: &str, text: &str) -> Result<Json, Failure> {
-    let (name, text) = match text.strip_prefix('@') {
+/// Puts in place of `@FILE`, or of `-` for stdin, the JSON that is there. `name` says where it was
+/// given.
+pub(super) fn read(name: &str, given: &mut String) -> Result<(), Failure> {
+    let (name, text) = match given.strip_prefix('@') {
         Some(path) => {
             let read = std::fs::File::open(path).and_then(read_bounded);
             (format!("`{path}`"), read)
         }
-        None if text == "-" => ("stdin".to_owned(), read_bounded(std::io::stdin().lock())),
-        None => (name.to_owned(), Ok(text.to_owned())),
+        None if given == "-" => ("stdin".to_owned(), read_bounded(std::io::stdin().lock())),
+        None => return json(name, given).map(drop),
     };
     let text = text.map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
-    let text = text.trim().to_owned();
+    json(&name, &text)?;
+    *given = text.trim().to_owned();
+    Ok(())
+}
+
+/// JSON as it was given or, by now, [read].
+pub(super) fn json(name: &str, text: &str) -> Result<Json, Failure> {
+    let text = text.trim();
     if text.is_empty() {
         return Err(Failure::usage(format!(
             "{name} is empty; it takes one JSON value"
         )));
     }
-    Json::parse(text).map_err(|error| Failure::usage(format!("{name}: {error}")))
+    Json::parse(text.to_owned()).map_err(|error| Failure::usage(format!("{name}: {error}")))
 }
 
 /// The same, or null if it was left out.

@@ -3,18 +3,19 @@
 //! Nothing is driven here, so that it is done at once whatever the instance does with it.
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use wfhost_core::record::Event;
 use wfhost_core::{InstanceId, Name};
 use wfhost_store::Summary;
 
-use super::{Exit, Failure, Target, args, close, find, print, say, text};
+use super::{Db, Exit, Failure, Target, args, close, find, next_step, print, say, text};
 use crate::asking::Children;
 use crate::error::Error;
 use crate::host::Host;
 use crate::view;
 
 /// How something is told, for every command that tells.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 struct Telling {
     /// Names this call: made again with the same key, it is done already
     #[arg(long, value_name = "KEY")]
@@ -28,7 +29,7 @@ struct Telling {
 ///
 /// It is kept until the workflow reads it, in the order in which it came. Names are compared
 /// without regard to case.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost raise-event order-7 approval '{\"by\":\"Ada\"}'
@@ -52,7 +53,7 @@ pub(super) struct RaiseEvent {
 ///
 /// The workflow learns of it at its next wait, when it is driven, and may take back what it did.
 /// Its children are cancelled as it ends. Asking twice is asking once.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost cancel order-7 --reason 'out of stock'
@@ -72,7 +73,7 @@ pub(super) struct Cancel {
 /// End an instance at once, without asking its code
 ///
 /// Its children that are not detached end with it, and theirs.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost terminate order-7 --reason 'ordered twice'
@@ -96,7 +97,7 @@ pub(super) struct Terminate {
 ///
 /// What comes in for it waits: results, timers, events. An activity that runs comes to its end.
 /// Suspending twice is suspending once.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost suspend order-7 --reason 'the bank is closed'
@@ -119,7 +120,7 @@ pub(super) struct Suspend {
 /// Let a suspended instance go on
 ///
 /// What came in for it meanwhile reaches it in the order in which it came, when it is driven.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost resume order-7 && wfhost wait order-7
@@ -137,6 +138,15 @@ pub(super) struct Resume {
 }
 
 impl RaiseEvent {
+    pub(super) fn db(&self) -> &Db {
+        &self.target.db
+    }
+
+    pub(super) fn read(&mut self) -> Result<(), Failure> {
+        let payload = self.payload.as_mut();
+        payload.map_or(Ok(()), |payload| args::read("the payload", payload))
+    }
+
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let payload = args::json_or_null("the payload", self.payload.as_deref())?;
         let Self {
@@ -159,6 +169,10 @@ impl RaiseEvent {
 }
 
 impl Cancel {
+    pub(super) fn db(&self) -> &Db {
+        &self.target.db
+    }
+
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let Target { id, .. } = &self.target;
         self.telling
@@ -171,6 +185,10 @@ impl Cancel {
 }
 
 impl Terminate {
+    pub(super) fn db(&self) -> &Db {
+        &self.target.db
+    }
+
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let Target { id, .. } = &self.target;
         let children = children(!self.no_children);
@@ -215,6 +233,10 @@ async fn end_children(host: &Host, children: &[Summary]) -> Result<(), Error> {
 }
 
 impl Suspend {
+    pub(super) fn db(&self) -> &Db {
+        &self.target.db
+    }
+
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let Target { id, .. } = &self.target;
         let children = children(self.children);
@@ -228,6 +250,10 @@ impl Suspend {
 }
 
 impl Resume {
+    pub(super) fn db(&self) -> &Db {
+        &self.target.db
+    }
+
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let Target { id, .. } = &self.target;
         let children = children(self.children);
@@ -263,7 +289,7 @@ impl Telling {
                 say(format_args!("{said}; let it go on with: {resume}"));
             } else {
                 let wait = db.about("wait", id);
-                say(format_args!("{said}; drive it with: {wait}"));
+                say(format_args!("{said}; {}: {wait}", next_step()));
             }
             if self.json {
                 print(&view::instance(&instance).to_string())?;

@@ -12,7 +12,7 @@ use crate::error::Error;
 /// Builds the package in DIR for wasm32-unknown-unknown, or for the target that its Cargo.toml
 /// names under `[package.metadata.wfhost] target`, in a target folder of its own, and prints the
 /// path of the module. A target that is missing is added with rustup.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(after_help = "\
 Examples:
   wfhost build workflows/order-processing

@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use wfhost_core::interface::{DefinitionDiff, Fate, InterfaceDiff, Refusal};
 use wfhost_core::{Binding, DeploymentKind, Moved, Share};
 
 use super::compared::{self, print_compared};
-use super::{Db, Exit, Failure, close, code_cache, print, say, waiting};
+use super::{Db, Exit, Failure, check, close, hosting, print, say};
 use crate::checked::Checked;
 use crate::error::Error;
-use crate::host::{Host, Options};
+use crate::host::Host;
 use crate::migrate::{DeployOptions, Upgrade};
 use crate::package::upload;
 use crate::plan::PlanOptions;
@@ -30,7 +31,7 @@ use crate::{Upload, view};
 /// What callers of today could not meet any more is refused unless --force is given, and a module
 /// that wants to reach more of the outside than what it takes over from unless
 /// --allow-capabilities is.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost deploy payments.wasm                      swap activities under running instances
@@ -86,23 +87,11 @@ pub(super) struct Deploy {
 }
 
 impl Deploy {
-    pub(super) async fn run(self) -> Result<Exit, Failure> {
-        let uploads = self.uploads()?;
-        let options = Options {
-            code_cache: code_cache::folder(),
-            ..super::hosting::at_rest()
-        };
-        let checked = Host::check(uploads, &options)?;
-        let host = if self.plan {
-            self.db.open_with(options)?
-        } else {
-            waiting(|| Host::open_for(&self.db.path, &checked, options.clone()))?
-        };
-        let deployed = self.on(&host, checked).await;
-        close(host, deployed).await
+    pub(super) fn db(&self) -> &Db {
+        &self.db
     }
 
-    fn uploads(&self) -> Result<Vec<Upload>, Failure> {
+    pub(super) fn read(&mut self) -> Result<Vec<Upload>, Failure> {
         let uploads = self.paths.iter().map(|path| upload(path, self.json));
         let mut uploads = uploads.collect::<Result<Vec<_>, _>>()?;
         match (&self.label, uploads.as_mut_slice()) {
@@ -111,6 +100,18 @@ impl Deploy {
             _ => return Err(Failure::usage("--label names one module; deploy it alone")),
         }
         Ok(uploads)
+    }
+
+    pub(super) async fn run(self, uploads: Vec<Upload>) -> Result<Exit, Failure> {
+        let options = hosting::at_rest();
+        let checked = check(uploads, &options).await?;
+        let host = if self.plan {
+            self.db.open_with(options)?
+        } else {
+            self.db.open_for(&checked, options)?
+        };
+        let deployed = self.on(&host, checked).await;
+        close(host, deployed).await
     }
 
     async fn on(&self, host: &Host, checked: Checked) -> Result<Exit, Failure> {

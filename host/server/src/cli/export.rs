@@ -1,13 +1,14 @@
 //! `wfhost export`: an instance with its history and its code, in one file.
 
 use std::fs::File;
-use std::io::{BufWriter, ErrorKind, IsTerminal as _, Read as _};
+use std::io::{BufWriter, ErrorKind, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use tempfile::NamedTempFile;
+use serde::{Deserialize, Serialize};
 
-use super::{Exit, Failure, Target, close, print, say, text};
+use super::terminal::Output;
+use super::{Db, Exit, Failure, Target, close, print, say, text};
 use crate::capsule::{Exported, MAGIC};
 use crate::error::Error;
 use crate::host::Host;
@@ -17,7 +18,7 @@ use crate::host::Host;
 /// `wfhost replay` replays the file on any machine: as a bug report, or as a test fixture. It holds
 /// all that the instance was given, wrote and logged, as it was: whatever personal data or secrets
 /// are in its payloads are in the file. Look through `wfhost history ID` before you give it away.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost export order-7 -o order-7.capsule
@@ -32,6 +33,38 @@ pub(super) struct Export {
 }
 
 impl Export {
+    pub(super) fn db(&self) -> &Db {
+        &self.target.db
+    }
+
+    pub(super) fn output(&self) -> &Path {
+        &self.output
+    }
+
+    /// Looks at the file that it would replace.
+    pub(super) fn read(&mut self) -> Result<(), Failure> {
+        let path = &self.output;
+        if path == Path::new("-") {
+            return match std::io::stdout().is_terminal() {
+                false => Ok(()),
+                true => Err(Failure::usage(
+                    "a capsule is no text for a terminal; give -o FILE, or send stdout elsewhere",
+                )),
+            };
+        }
+        let replaced = may_be_replaced(path).map_err(|source| {
+            let path = path.clone();
+            Failure::from(Error::File { path, source })
+        });
+        match replaced? {
+            true => Ok(()),
+            false => Err(Failure::usage(format!(
+                "{} is there already and is no capsule; choose another name",
+                path.display()
+            ))),
+        }
+    }
+
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let host = self.target.db.open()?;
         let exported = self.on(&host).await;
@@ -39,60 +72,22 @@ impl Export {
     }
 
     async fn on(&self, host: &Host) -> Result<Exit, Failure> {
+        let mut output = Output::new(&self.output)?;
+        let mut to = BufWriter::new(&mut output);
+        let exported = host.export(&self.target.id, &mut to).await?;
+        to.flush().map_err(|source| {
+            let path = self.output.clone();
+            Failure::from(Error::File { path, source })
+        })?;
+        drop(to);
+        output.finish()?;
         if self.output == Path::new("-") {
-            let exported = self.to_stdout(host).await?;
             say(format_args!("{}", summary("to stdout", &exported)));
         } else {
-            let exported = self.to_file(host).await?;
             let path = self.output.display().to_string();
             print(&summary(&format!("to {path}"), &exported))?;
         }
         Ok(Exit::Ok)
-    }
-
-    async fn to_stdout(&self, host: &Host) -> Result<Exported, Failure> {
-        let stdout = std::io::stdout();
-        if stdout.is_terminal() {
-            return Err(Failure::usage(
-                "a capsule is no text for a terminal; give -o FILE, or send stdout elsewhere",
-            ));
-        }
-        let mut to = BufWriter::new(stdout);
-        Ok(host.export(&self.target.id, &mut to).await?)
-    }
-
-    /// Writes it under another name, and gives it its own once it is whole and on the disk.
-    async fn to_file(&self, host: &Host) -> Result<Exported, Failure> {
-        let path = &self.output;
-        let failed = |source| {
-            let path = path.clone();
-            Failure::from(Error::File { path, source })
-        };
-        if !may_be_replaced(path).map_err(failed)? {
-            let message = format!(
-                "{} is there already and is no capsule; choose another name",
-                path.display()
-            );
-            return Err(Failure::usage(message));
-        }
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        // For its owner alone to read: what is in it may be personal.
-        let file = NamedTempFile::new_in(folder).map_err(failed)?;
-        let mut to = BufWriter::new(file);
-        let exported = host.export(&self.target.id, &mut to).await?;
-        let file = to
-            .into_inner()
-            .map_err(|error| failed(error.into_error()))?;
-        file.as_file().sync_all().map_err(failed)?;
-        file.persist(path).map_err(|error| failed(error.error))?;
-        if cfg!(unix) {
-            let folder = File::open(folder).and_then(|folder| folder.sync_all());
-            folder.map_err(failed)?;
-        }
-        Ok(exported)
     }
 }
 

@@ -1,9 +1,11 @@
 //! Finding instances: `wfhost list`, and the filters of other commands.
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use wfhost_core::{Digest, InstanceId, Name, Status, Timestamp};
 use wfhost_store::{Query, Summary};
 
+use super::terminal::arguments;
 use super::{Db, Exit, Failure, args, close, print, say};
 use crate::error::Error;
 use crate::host::Host;
@@ -13,7 +15,7 @@ use crate::view;
 ///
 /// One line an instance, in the order of their starts, a page at a time. All filters given must
 /// fit.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost list
@@ -52,7 +54,7 @@ pub(super) struct List {
 }
 
 /// Which instances, for every command that takes many.
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 pub(super) struct Filter {
     /// Of this workflow
     #[arg(long, value_name = "NAME")]
@@ -133,6 +135,10 @@ pub(super) async fn descendants(host: &Host, id: &InstanceId) -> Result<Vec<Summ
 }
 
 impl List {
+    pub(super) fn db(&self) -> &Db {
+        &self.db
+    }
+
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let host = self.db.open()?;
         let listed = self.on(&host).await;
@@ -190,7 +196,7 @@ fn line(row: &Summary) -> String {
 /// The same command for what comes after.
 fn next_page(after: u64) -> String {
     let mut command = vec!["wfhost".to_owned()];
-    let mut given = std::env::args().skip(1);
+    let mut given = arguments().into_iter();
     while let Some(argument) = given.next() {
         if argument == "--after" {
             given.next();

@@ -6,12 +6,12 @@ use clap::{Args, value_parser};
 use wfhost_core::Name;
 use wfhost_sandbox::AllowedHost;
 
-use super::{args, code_cache, say};
+use super::{Failure, args, code_cache, say};
 use crate::engine::{Bounds, Clock};
 use crate::host::Options;
 
 /// For every command that drives instances.
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Default)]
 pub(super) struct Hosting {
     /// Let activities send HTTP requests there, [scheme://]host[:port]; may be repeated
     #[arg(long, value_name = "PATTERN", help_heading = "Hosting")]
@@ -32,6 +32,27 @@ pub(super) struct Hosting {
 }
 
 impl Hosting {
+    /// What is given here is for a host of the command's own.
+    pub(super) fn check_served(&self) -> Result<(), Failure> {
+        let flags = [
+            ("--allow-host", !self.allow_host.is_empty()),
+            ("--skip-time", self.skip_time),
+            ("--running-max", self.running_max.is_some()),
+            (
+                "--running-max-per-instance",
+                self.running_max_per_instance.is_some(),
+            ),
+            ("--running-max-of", !self.running_max_of.is_empty()),
+        ];
+        match flags.iter().find(|(_, given)| *given) {
+            None => Ok(()),
+            Some((flag, _)) => Err(Failure::usage(format!(
+                "{flag} is for a host that the command starts itself; a running host has what \
+                 `wfhost serve` was given"
+            ))),
+        }
+    }
+
     /// The options of the host, and what time it is there.
     pub(super) fn options(&self) -> (Options, Skipping) {
         let clock = Clock::wall();

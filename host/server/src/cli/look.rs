@@ -1,8 +1,9 @@
 //! The commands that only look.
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 
-use super::{Exit, Failure, Target, close, instance, print, text};
+use super::{Db, Exit, Failure, Target, close, instance, print, text};
 use crate::host::Host;
 use crate::narrate::Narrator;
 use crate::view;
@@ -10,7 +11,7 @@ use crate::view;
 /// Show one instance: status, input, output, what it waits for
 ///
 /// As it stands now. `wfhost why ID` says what moves it on, `wfhost history ID` how it came here.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost show order-7
@@ -29,7 +30,7 @@ pub(super) struct Show {
 ///
 /// Every input, turn, attempt, log line and write, from the generation before the current one on:
 /// what came before is not kept.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost history order-7
@@ -44,6 +45,10 @@ pub(super) struct History {
 }
 
 impl Show {
+    pub(super) fn db(&self) -> &Db {
+        &self.target.db
+    }
+
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let host = self.target.db.open()?;
         let shown = self.on(&host).await;
@@ -63,6 +68,10 @@ impl Show {
 }
 
 impl History {
+    pub(super) fn db(&self) -> &Db {
+        &self.target.db
+    }
+
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let host = self.target.db.open()?;
         let shown = self.on(&host);

@@ -1,9 +1,10 @@
 //! `wfhost migrate`: one instance to another module, or back to one of its turns.
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use wfhost_core::reset::Lost;
 
-use super::{Exit, Failure, Target, close, find, print, text};
+use super::{Db, Exit, Failure, Target, close, find, print, text};
 use crate::host::Host;
 use crate::migrate::{MigrateRequest, Migrated, ResetDone, ResetRequest};
 use crate::verdict::Verdict;
@@ -19,7 +20,7 @@ use crate::view;
 /// module of --to or on its own. What it did outside, in other instances or in the state store is
 /// not undone and may be done again; --dry-run lists it. Events and requests that came since are
 /// unread again.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost migrate order-7 --to 9a0b
@@ -49,6 +50,10 @@ pub(super) struct Migrate {
 }
 
 impl Migrate {
+    pub(super) fn db(&self) -> &Db {
+        &self.target.db
+    }
+
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let host = self.target.db.open()?;
         let done = self.on(&host).await;

@@ -4,6 +4,7 @@ mod args;
 mod ask;
 mod bench;
 mod build;
+mod call;
 mod code_cache;
 mod compared;
 mod deploy;
@@ -12,35 +13,46 @@ mod find;
 mod follow;
 mod hosting;
 pub(crate) mod instance;
+mod live;
+mod logs;
 mod look;
 mod migrate;
 mod modules;
 mod new;
 mod purge;
 mod query;
+mod remote;
 mod replay;
 mod rerun;
 mod run;
 mod serve;
+pub(crate) mod served;
 mod start;
 mod state;
 mod step;
+mod terminal;
 pub(crate) mod text;
 mod wait;
 mod watch;
 mod why;
+pub(crate) mod wire;
 
-use std::io::{ErrorKind, Write as _};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
+use serde::{Deserialize, Serialize};
 use wfhost_core::{BrokenHistory, InstanceId};
 use wfhost_store::OpenError;
 
+use crate::checked::Checked;
 use crate::error::{Error, chain};
-use crate::host::{Host, Options};
+use crate::host::{Host, Options, Upload};
+use call::Call;
+use terminal::{print, say};
 
 /// How a command ended, as its exit status says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +70,21 @@ enum Exit {
     Host = 4,
     /// Ctrl-C.
     Interrupted = 130,
+}
+
+impl Exit {
+    /// What an exit status says.
+    fn of(status: u8) -> Self {
+        let all = [
+            Self::Ok,
+            Self::Failed,
+            Self::Usage,
+            Self::Stalled,
+            Self::Interrupted,
+        ];
+        let said = all.into_iter().find(|exit| *exit as u8 == status);
+        said.unwrap_or(Self::Host)
+    }
 }
 
 /// Run durable workflows as sandboxed WebAssembly modules, from one data file.
@@ -86,7 +113,7 @@ struct Cli {
     command: Command,
 }
 
-#[derive(Subcommand)]
+#[derive(Subcommand, Clone, Serialize, Deserialize)]
 enum Command {
     Run(run::Run),
     Start(start::Start),
@@ -104,24 +131,58 @@ enum Command {
     Show(look::Show),
     Why(why::Why),
     History(look::History),
+    Logs(logs::Logs),
+    Watch(live::Watch),
     Replay(replay::Replay),
     Export(export::Export),
+    #[serde(skip)]
     Serve(serve::Serve),
     #[command(subcommand)]
     State(state::State),
     Deploy(deploy::Deploy),
     Modules(modules::Modules),
     Migrate(migrate::Migrate),
+    #[serde(skip)]
     New(new::New),
+    #[serde(skip)]
     Build(build::Build),
+    #[serde(skip)]
     Bench(bench::Bench),
 }
 
 impl Command {
-    async fn run(self) -> Result<Exit, Failure> {
+    /// Takes in what its arguments name: files, stdin, modules. These are of the process that was
+    /// given the command, whoever carries it out.
+    fn read(&mut self) -> Result<Vec<Upload>, Failure> {
+        let uploads = match self {
+            Self::Run(run) => run.read()?,
+            Self::Start(start) => start.read()?,
+            Self::Deploy(deploy) => deploy.read()?,
+            Self::Replay(replay) => replay.read()?,
+            other => {
+                other.read_text()?;
+                Vec::new()
+            }
+        };
+        Ok(uploads)
+    }
+
+    fn read_text(&mut self) -> Result<(), Failure> {
         match self {
-            Self::Run(run) => run.run().await,
-            Self::Start(start) => start.run().await,
+            Self::RaiseEvent(raise) => raise.read(),
+            Self::Query(query) => query.read(),
+            Self::Update(update) => update.read(),
+            Self::State(state) => state.read(),
+            Self::Export(export) => export.read(),
+            Self::Watch(watch) => watch.read(),
+            _ => Ok(()),
+        }
+    }
+
+    async fn run(self, uploads: Vec<Upload>) -> Result<Exit, Failure> {
+        match self {
+            Self::Run(run) => run.run(uploads).await,
+            Self::Start(start) => start.run(uploads).await,
             Self::Wait(wait) => wait.run().await,
             Self::RaiseEvent(raise) => raise.run().await,
             Self::Cancel(cancel) => cancel.run().await,
@@ -136,11 +197,13 @@ impl Command {
             Self::Show(show) => show.run().await,
             Self::Why(why) => why.run().await,
             Self::History(history) => history.run().await,
-            Self::Replay(replay) => replay.run().await,
+            Self::Logs(logs) => logs.run().await,
+            Self::Watch(watch) => watch.run().await,
+            Self::Replay(replay) => replay.run(uploads).await,
             Self::Serve(serve) => serve.run().await,
             Self::Export(export) => export.run().await,
             Self::State(state) => state.run().await,
-            Self::Deploy(deploy) => deploy.run().await,
+            Self::Deploy(deploy) => deploy.run(uploads).await,
             Self::Modules(modules) => modules.run().await,
             Self::Migrate(migrate) => migrate.run().await,
             Self::New(new) => new.run(),
@@ -148,12 +211,58 @@ impl Command {
             Self::Bench(bench) => bench.run().await,
         }
     }
+
+    /// Where the data is that it works on; nothing if it has its own, or none.
+    fn db(&self) -> Option<&Db> {
+        Some(match self {
+            Self::Run(it) => it.db(),
+            Self::Start(it) => it.db(),
+            Self::Wait(it) => it.db(),
+            Self::RaiseEvent(it) => it.db(),
+            Self::Cancel(it) => it.db(),
+            Self::Terminate(it) => it.db(),
+            Self::Suspend(it) => it.db(),
+            Self::Resume(it) => it.db(),
+            Self::Query(it) => it.db(),
+            Self::Update(it) => it.db(),
+            Self::Rerun(it) => it.db(),
+            Self::Purge(it) => it.db(),
+            Self::List(it) => it.db(),
+            Self::Show(it) => it.db(),
+            Self::Why(it) => it.db(),
+            Self::History(it) => it.db(),
+            Self::Logs(it) => it.db(),
+            Self::Watch(it) => it.db(),
+            Self::Replay(it) => return it.db(),
+            Self::Export(it) => it.db(),
+            Self::State(it) => it.db(),
+            Self::Deploy(it) => it.db(),
+            Self::Modules(it) => it.db(),
+            Self::Migrate(it) => it.db(),
+            Self::Serve(_) | Self::New(_) | Self::Build(_) | Self::Bench(_) => return None,
+        })
+    }
+
+    /// Whether a running host can carry it out as it was given.
+    fn check_served(&self) -> Result<(), Failure> {
+        let hosting = match self {
+            Self::Run(run) => run.hosting()?,
+            Self::Wait(wait) => wait.hosting(),
+            Self::Update(update) => update.hosting(),
+            Self::Rerun(rerun) => rerun.hosting(),
+            _ => return Ok(()),
+        };
+        hosting.check_served()
+    }
 }
 
-/// The data file, for every command that needs one.
-#[derive(Args, Clone)]
+/// Where a data file is if nobody says otherwise.
+const DB: &str = "wfhost.redb";
+
+/// The data, for every command that needs some.
+#[derive(Args, Clone, Serialize, Deserialize)]
 struct Db {
-    /// The data file
+    /// The data file. A host that serves it carries the command out
     #[arg(
         id = "db",
         long,
@@ -162,13 +271,14 @@ struct Db {
         default_value = DB
     )]
     path: PathBuf,
+    /// The running host, instead of a data file: http://HOST:PORT or https://. What WFHOST_TOKEN
+    /// holds is its token
+    #[arg(long, value_name = "URL", env = "WFHOST_SERVER", conflicts_with = "db")]
+    server: Option<String>,
 }
 
-/// Where a data file is if nobody says otherwise.
-const DB: &str = "wfhost.redb";
-
 /// The one instance that a command is about.
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 struct Target {
     /// The instance
     id: InstanceId,
@@ -179,13 +289,31 @@ struct Target {
 impl Db {
     /// Opens a data file that must be there, to look at it or to write something down: no activity
     /// runs.
-    fn open(&self) -> Result<Host, Error> {
+    fn open(&self) -> Result<Opened, Error> {
         self.open_with(hosting::at_rest())
     }
 
     /// Opens a data file that must be there.
-    fn open_with(&self, options: Options) -> Result<Host, Error> {
-        waiting(|| Host::open_existing(&self.path, options.clone()))
+    fn open_with(&self, options: Options) -> Result<Opened, Error> {
+        match terminal::Caller::get() {
+            Some(caller) => Ok(Opened::Served(caller.host)),
+            None => waiting(|| Host::open_existing(&self.path, options.clone())).map(Opened::own),
+        }
+    }
+
+    /// Opens a data file for modules that were [checked](check), and makes it if it is not there.
+    fn open_for(&self, checked: &Checked, options: Options) -> Result<Opened, Error> {
+        match terminal::Caller::get() {
+            Some(caller) => Ok(Opened::Served(caller.host)),
+            None => {
+                waiting(|| Host::open_for(&self.path, checked, options.clone())).map(Opened::own)
+            }
+        }
+    }
+
+    /// Whether there is data already.
+    fn exists(&self) -> bool {
+        terminal::Caller::get().is_some() || self.path.exists()
     }
 
     /// A command about an instance of this data file, as a person would type it.
@@ -202,11 +330,63 @@ impl Db {
 
     /// A command on this data file, as a person would type it.
     fn command(&self, command: &str) -> String {
+        if let Some(server) = &self.server {
+            return format!("wfhost {command} --server {}", args::quoted(server));
+        }
         if self.path == Path::new(DB) {
             return format!("wfhost {command}");
         }
         let path = args::quoted(&self.path.display().to_string());
         format!("wfhost {command} --db {path}")
+    }
+}
+
+/// The host that a command works on.
+enum Opened {
+    /// Of this process, until the command ends.
+    Own(Box<Host>),
+    /// It serves, and drives all instances.
+    Served(Arc<Host>),
+}
+
+impl Opened {
+    fn own(host: Host) -> Self {
+        Self::Own(Box::new(host))
+    }
+
+    /// The host that serves.
+    fn served(&self) -> Option<&Arc<Host>> {
+        match self {
+            Self::Own(_) => None,
+            Self::Served(host) => Some(host),
+        }
+    }
+}
+
+impl Deref for Opened {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        match self {
+            Self::Own(host) => host,
+            Self::Served(host) => host,
+        }
+    }
+}
+
+/// Looks at modules before any data file is touched.
+async fn check(uploads: Vec<Upload>, options: &Options) -> Result<Checked, Error> {
+    match terminal::Caller::get() {
+        Some(caller) => caller.host.check_here(uploads).await,
+        None => Host::check(uploads, options),
+    }
+}
+
+/// What a person does next to see an instance go on: somebody else drives it where it is served.
+fn next_step() -> &'static str {
+    match terminal::Caller::get() {
+        Some(_) => "follow it with",
+        None => "drive it with",
     }
 }
 
@@ -238,25 +418,29 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return leave(Err(Failure::new(Exit::Host, error.to_string()))),
     };
-    let result = runtime.block_on(cli.command.run());
+    let result = runtime.block_on(Call::carry_out(cli.command));
     // An attempt that does not heed its stop flag must not keep the process.
     runtime.shutdown_background();
     leave(result)
 }
 
 fn leave(result: Result<Exit, Failure>) -> ExitCode {
-    let exit = match result {
-        Ok(exit) => exit,
-        Err(failure) => {
-            say(format_args!("error: {}", failure.message));
-            failure.exit
-        }
-    };
-    ExitCode::from(exit as u8)
+    ExitCode::from(ended(result) as u8)
+}
+
+/// How a command ended; says why if it could not do what it was asked.
+fn ended(result: Result<Exit, Failure>) -> Exit {
+    result.unwrap_or_else(|failure| {
+        say(format_args!("error: {}", failure.message));
+        failure.exit
+    })
 }
 
 /// Closes a data file that nothing was driven on, and leaves with `result`.
-async fn close(host: Host, result: Result<Exit, Failure>) -> Result<Exit, Failure> {
+async fn close(host: Opened, result: Result<Exit, Failure>) -> Result<Exit, Failure> {
+    let Opened::Own(host) = host else {
+        return result;
+    };
     let closed = host.close().await;
     let exit = result?;
     closed?;
@@ -267,6 +451,8 @@ async fn close(host: Host, result: Result<Exit, Failure>) -> Result<Exit, Failur
 struct Failure {
     exit: Exit,
     message: String,
+    /// Another process has the data file.
+    in_use: bool,
 }
 
 impl Failure {
@@ -274,6 +460,7 @@ impl Failure {
         Self {
             exit,
             message: message.into(),
+            in_use: false,
         }
     }
 
@@ -292,7 +479,10 @@ impl From<Error> for Failure {
             error if error.is_callers() => Exit::Usage,
             _ => Exit::Host,
         };
-        Self::new(exit, chain(&error))
+        Self {
+            in_use: matches!(error, Error::Open(OpenError::InUse { .. })),
+            ..Self::new(exit, chain(&error))
+        }
     }
 }
 
@@ -306,22 +496,6 @@ impl From<BrokenHistory> for Failure {
     fn from(error: BrokenHistory) -> Self {
         Self::new(Exit::Host, error.to_string())
     }
-}
-
-/// One line to stdout. A reader that has gone away ends the command quietly, as it would `cat`.
-fn print(line: &str) -> Result<(), Failure> {
-    match writeln!(std::io::stdout().lock(), "{line}") {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(
-            Exit::Host,
-            format!("cannot write the result: {error}"),
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// One line to stderr. There is nobody to tell if that fails.
-fn say(line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
 //! `wfhost modules`: which there are, why each stays, and what their names mean.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use wfhost_core::interface::{Bound, InterfaceDiff};
 use wfhost_core::{Deployment, DeploymentNumber, ModuleInfo, Name, Role};
 use wfhost_store::{GcOptions, ModuleNeeds, Names, Need};
 
-use super::build::write_whole;
 use super::deploy::{kind, meant, moved_line};
+use super::terminal::Output;
 use super::{Db, Exit, Failure, close, find, print, say, text};
 use crate::error::Error;
 use crate::host::Host;
@@ -20,7 +22,7 @@ use crate::view;
 ///
 /// A module is named by the digest of its bytes, or by as much of it as no other has. Without a
 /// command it lists them.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "\
@@ -37,7 +39,7 @@ pub(super) struct Modules {
     list: List,
 }
 
-#[derive(Subcommand)]
+#[derive(Subcommand, Clone, Serialize, Deserialize)]
 enum Command {
     List(List),
     Show(Show),
@@ -54,7 +56,7 @@ enum Command {
 ///
 /// In the order of their first deployment. A name that several offer means the newest, unless a
 /// roll-out or a rollback says otherwise; instances keep the module that they started with.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost modules list
@@ -70,7 +72,7 @@ struct List {
 /// Show one module: what it offers and imports, and why it stays
 ///
 /// Also by whom and when it was first deployed, its schemas, and whether it can reach the outside.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost modules show sha256:1f2e
@@ -89,7 +91,7 @@ struct Show {
 ///
 /// Definitions that came or went, changes of their inputs and outputs, whether callers of the first
 /// can meet the second, and what the second can reach of the outside beyond the first.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost modules diff 1f2e 9a0b
@@ -110,7 +112,7 @@ struct Diff {
 /// List deployments, roll-outs and rollbacks, the newest first
 ///
 /// Each with its number, who made it and when, and the names that it moved.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost modules deployments
@@ -133,7 +135,7 @@ struct Deployments {
 ///
 /// Again, it goes one further back. With --to it puts all names back to what they meant after that
 /// deployment. Running instances keep the module that they run on.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost modules rollback
@@ -149,7 +151,7 @@ struct Rollback {
 /// Give names whole to the modules that are being rolled out
 ///
 /// What `wfhost deploy --weight` has given to a share of the instances, all get from now on.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost modules promote
@@ -164,7 +166,7 @@ struct Promote {
 /// Take modules back that are being rolled out
 ///
 /// No instance starts on them any more and no call takes them; those that have started keep theirs.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost modules abort
@@ -177,7 +179,7 @@ struct Abort {
 }
 
 /// Which names are meant; all that are being rolled out if none are given.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 struct ChosenNames {
     /// This workflow; may be repeated
     #[arg(long, value_name = "NAME")]
@@ -188,7 +190,7 @@ struct ChosenNames {
 }
 
 /// A change to what names mean.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 struct Change {
     /// Who does it, for those who look later
     #[arg(long, value_name = "NAME", env = "WFHOST_BY")]
@@ -205,7 +207,7 @@ struct Change {
 /// A module stays as long as a name means it, an instance runs on it or has ended on it and is kept,
 /// or the next rollback needs it; every reason is told. What goes is used again by what is written
 /// next.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost modules gc --dry-run
@@ -227,7 +229,7 @@ struct Gc {
 /// Write a module's bytes to a file, as they were deployed
 ///
 /// Their digest is the module's name.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost modules export 1f2e -o order.wasm")]
@@ -242,9 +244,11 @@ struct Export {
 }
 
 impl Modules {
-    pub(super) async fn run(self) -> Result<Exit, Failure> {
-        let command = self.command.unwrap_or(Command::List(self.list));
-        let db = match &command {
+    pub(super) fn db(&self) -> &Db {
+        let Some(command) = &self.command else {
+            return &self.list.db;
+        };
+        match command {
             Command::List(List { db, .. })
             | Command::Show(Show { db, .. })
             | Command::Diff(Diff { db, .. })
@@ -263,8 +267,20 @@ impl Modules {
             })
             | Command::Gc(Gc { db, .. })
             | Command::Export(Export { db, .. }) => db,
-        };
-        let host = db.open()?;
+        }
+    }
+
+    /// The file that it writes where it was called.
+    pub(super) fn output(&self) -> Option<&Path> {
+        match &self.command {
+            Some(Command::Export(export)) => Some(&export.output),
+            _ => None,
+        }
+    }
+
+    pub(super) async fn run(self) -> Result<Exit, Failure> {
+        let host = self.db().open()?;
+        let command = self.command.unwrap_or(Command::List(self.list));
         let done = match &command {
             Command::List(it) => it.on(&host),
             Command::Show(it) => it.on(&host).await,
@@ -590,9 +606,12 @@ impl Export {
     fn on(&self, host: &Host) -> Result<Exit, Failure> {
         let info = module(host, &self.module)?;
         let bytes = host.module_bytes(info.digest)?;
-        let path = self.output.clone();
-        let written = write_whole(&self.output, &bytes);
-        written.map_err(|source| Error::File { path, source })?;
+        let mut output = Output::new(&self.output)?;
+        output.write_all(&bytes).map_err(|source| {
+            let path = self.output.clone();
+            Error::File { path, source }
+        })?;
+        output.finish()?;
         say(format_args!(
             "wrote {} to {}",
             info.digest,

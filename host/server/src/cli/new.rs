@@ -11,7 +11,7 @@ use crate::error::Error;
 ///
 /// The package goes into the folder NAME. It depends on the SDK of the checkout of wfhost that the
 /// current folder is in, or else on the published one.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(after_help = "\
 Examples:
   wfhost new greeting && wfhost run greeting --input '\"Ada\"'

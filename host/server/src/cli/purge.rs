@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use wfhost_core::{InstanceId, Status};
 use wfhost_store::Query;
@@ -19,7 +20,7 @@ use crate::host::Host;
 /// Their histories are gone, and their ids are free. Takes ids, or filters that must all fit; one
 /// that has not ended is refused if it is named, and left if it is not. Prints the ids of those who
 /// are gone, a line each.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost purge order-7 --children
@@ -51,6 +52,10 @@ pub(super) struct Purge {
 }
 
 impl Purge {
+    pub(super) fn db(&self) -> &Db {
+        &self.db
+    }
+
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         self.check()?;
         let host = self.db.open()?;

@@ -1,11 +1,12 @@
 //! What is asked of a workflow's code: queries, and updates that it answers.
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use wfhost_core::{Instance, Json, Name};
 
 use super::hosting::Hosting;
-use super::{Exit, Failure, Target, args, close, print, say, text, why};
+use super::{Db, Exit, Failure, Target, args, close, print, say, text, why};
 use crate::host::{Host, Settled};
 use crate::view;
 
@@ -15,7 +16,7 @@ type Answer = Result<Json, wfhost_core::Failure>;
 ///
 /// A copy of it answers, and takes no turn: nothing changes. One that has ended answers too, as
 /// long as its history is kept.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost query cart items
@@ -31,7 +32,7 @@ pub(super) struct Query {
 ///
 /// A copy of it looks at the request first: one that it refuses leaves no trace. The instance is
 /// driven until it has answered; `wfhost wait ID` drives it on.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost update cart add '{\"item\":\"Cars\",\"quantity\":2}'
@@ -46,11 +47,12 @@ pub(super) struct Update {
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
     #[command(flatten)]
+    #[serde(skip)]
     hosting: Hosting,
 }
 
 /// What is asked.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 struct Asking {
     #[command(flatten)]
     target: Target,
@@ -65,6 +67,14 @@ struct Asking {
 }
 
 impl Query {
+    pub(super) fn db(&self) -> &Db {
+        &self.asking.target.db
+    }
+
+    pub(super) fn read(&mut self) -> Result<(), Failure> {
+        self.asking.read()
+    }
+
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let Asking { target, name, .. } = &self.asking;
         let input = self.asking.input()?;
@@ -79,6 +89,18 @@ impl Query {
 }
 
 impl Update {
+    pub(super) fn hosting(&self) -> &Hosting {
+        &self.hosting
+    }
+
+    pub(super) fn db(&self) -> &Db {
+        &self.asking.target.db
+    }
+
+    pub(super) fn read(&mut self) -> Result<(), Failure> {
+        self.asking.read()
+    }
+
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let input = self.asking.input()?;
         let (options, skipping) = self.hosting.options();
@@ -125,6 +147,11 @@ impl Update {
 }
 
 impl Asking {
+    fn read(&mut self) -> Result<(), Failure> {
+        let input = self.input.as_mut();
+        input.map_or(Ok(()), |input| args::read("the input", input))
+    }
+
     fn input(&self) -> Result<Json, Failure> {
         args::json_or_null("the input", self.input.as_deref())
     }

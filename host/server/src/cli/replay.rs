@@ -5,11 +5,12 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use wfhost_core::InstanceId;
 use wfhost_core::replay::PastTurn;
 
-use super::{Db, Exit, Failure, close, hosting, print, step, text};
+use super::{Db, Exit, Failure, Opened, close, hosting, print, step, text};
 use crate::capsule::Capsule;
 use crate::error::Error;
 use crate::host::{Host, Upload};
@@ -25,7 +26,7 @@ use crate::view;
 ///
 /// A capsule, as `wfhost export` writes it, is replayed without any data file. What cannot be an id
 /// is the path of a capsule: write ./NAME for a capsule whose name has letters, digits, _ and - only.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost replay order-7
@@ -54,7 +55,7 @@ pub(super) struct Replay {
 }
 
 /// Where the history is.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 enum Source {
     Instance(InstanceId),
     Capsule(PathBuf),
@@ -76,9 +77,21 @@ impl std::str::FromStr for Source {
 }
 
 impl Replay {
-    pub(super) async fn run(self) -> Result<Exit, Failure> {
-        let module = self.path.as_deref();
-        let module = module.map(|path| upload(path, false)).transpose()?;
+    /// Nothing for a capsule, which is all the data that it needs.
+    pub(super) fn db(&self) -> Option<&Db> {
+        match self.source {
+            Source::Instance(_) => Some(&self.db),
+            Source::Capsule(_) => None,
+        }
+    }
+
+    pub(super) fn read(&mut self) -> Result<Vec<Upload>, Failure> {
+        let module = self.path.as_deref().map(|path| upload(path, false));
+        Ok(module.transpose()?.into_iter().collect())
+    }
+
+    pub(super) async fn run(self, mut uploads: Vec<Upload>) -> Result<Exit, Failure> {
+        let module = uploads.pop();
         let (host, id) = match &self.source {
             Source::Instance(id) => (self.db.open()?, id.clone()),
             Source::Capsule(path) => opened(path).await?,
@@ -155,7 +168,7 @@ impl Replay {
 }
 
 /// A capsule, as a host that holds it.
-async fn opened(path: &Path) -> Result<(Host, InstanceId), Failure> {
+async fn opened(path: &Path) -> Result<(Opened, InstanceId), Failure> {
     let file = File::open(path).map_err(|source| {
         let path = path.to_owned();
         Failure::from(Error::File { path, source })
@@ -168,7 +181,7 @@ async fn opened(path: &Path) -> Result<(Host, InstanceId), Failure> {
     let capsule = capsule.map_err(|error| failed(error.into()))?;
     let id = capsule.id().clone();
     let host = capsule.into_host(hosting::at_rest()).await;
-    Ok((host.map_err(failed)?, id))
+    Ok((Opened::own(host.map_err(failed)?), id))
 }
 
 fn verdict(replayed: &Replayed) -> String {

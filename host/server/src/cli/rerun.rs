@@ -1,6 +1,7 @@
 //! `wfhost rerun`: a new instance that does again what another did.
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use wfhost_core::record::Record;
 use wfhost_core::{InstanceId, TaskState};
@@ -8,7 +9,7 @@ use wfhost_core::{InstanceId, TaskState};
 use super::follow::Show;
 use super::hosting::{self, Hosting};
 use super::wait::{Driving, Showing, Signals, attend};
-use super::{Exit, Failure, Target, close, instance, print, say};
+use super::{Db, Exit, Failure, Target, close, instance, next_step, print, say};
 use crate::host::Host;
 use crate::narrate::Narrator;
 use crate::start;
@@ -22,7 +23,7 @@ use crate::starting::RerunRequest;
 /// begun anew. The old instance stays as it is.
 ///
 /// Prints the new instance's id, which `wfhost wait ID` drives; with --wait its result instead.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost rerun order-7
@@ -54,10 +55,19 @@ pub(super) struct Rerun {
     #[arg(long, short, requires = "wait")]
     quiet: bool,
     #[command(flatten)]
+    #[serde(skip)]
     hosting: Hosting,
 }
 
 impl Rerun {
+    pub(super) fn hosting(&self) -> &Hosting {
+        &self.hosting
+    }
+
+    pub(super) fn db(&self) -> &Db {
+        &self.target.db
+    }
+
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let db = &self.target.db;
         if !self.wait {
@@ -78,7 +88,7 @@ impl Rerun {
     async fn start(&self, host: &Host) -> Result<Exit, Failure> {
         let id = self.rerun(host, self.new_id.clone()).await?;
         let wait = self.target.db.about("wait", &id);
-        say(format_args!("drive it with: {wait}"));
+        say(format_args!("{}: {wait}", next_step()));
         print(&if self.json {
             json!({ "id": id.as_str() }).to_string()
         } else {

@@ -1,16 +1,18 @@
 //! `wfhost run`: start an instance or go on with one, and show it as it happens.
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use wfhost_core::{Instance, InstanceId, Json};
 
 use super::follow::Show;
 use super::hosting::Hosting;
 use super::start::{Found, Ready, Starting, deploy};
+use super::terminal::Caller;
 use super::wait::{Driving, Showing, Signals, attend};
 use super::watch::{self, Watched, swapping};
-use super::{Exit, Failure, find, say};
+use super::{Db, Exit, Failure, find, say};
 use crate::error::Error;
-use crate::host::Host;
+use crate::host::{Host, Upload};
 
 /// Run a workflow to its end, durably
 ///
@@ -19,7 +21,7 @@ use crate::host::Host;
 /// --id ID` goes on where it was. For an instance that has ended it prints the result again.
 ///
 /// Only this instance and what it starts are driven; others in the data file stay as they are.
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost run order.wasm --input '{\"Name\":\"Cars\",\"TotalCost\":15000,\"Quantity\":10}'
@@ -44,20 +46,37 @@ pub(super) struct Run {
     #[command(flatten)]
     showing: Showing,
     #[command(flatten)]
+    #[serde(skip)]
     hosting: Hosting,
 }
 
 impl Run {
-    pub(super) async fn run(self) -> Result<Exit, Failure> {
+    pub(super) fn db(&self) -> &Db {
+        &self.starting.db
+    }
+
+    pub(super) fn hosting(&self) -> Result<&Hosting, Failure> {
+        match &self.watch {
+            None => Ok(&self.hosting),
+            Some(_) => Err(Failure::usage(
+                "--watch is for a host that the command starts itself; `wfhost serve --watch` has a \
+                 running host look at a folder",
+            )),
+        }
+    }
+
+    pub(super) fn read(&mut self) -> Result<Vec<Upload>, Failure> {
+        self.starting.paths = watch::paths(&self.starting.paths, self.watch.as_deref())?;
+        self.starting.read(self.showing.quiet)
+    }
+
+    pub(super) async fn run(self, uploads: Vec<Upload>) -> Result<Exit, Failure> {
         let mut signals = Signals::listen();
         let (options, skipping) = self.hosting.options();
-        let mut starting = self.starting.clone();
-        starting.paths = watch::paths(&starting.paths, self.watch.as_deref())?;
-        let quiet = self.showing.quiet;
-        // Modules are built and compiled here, which takes its time.
-        let opening = tokio::task::spawn_blocking(move || starting.open(options, quiet));
+        // Modules are compiled here, which takes its time.
+        let opening = self.starting.open(uploads, options);
         let (host, ready) = tokio::select! {
-            opened = opening => opened.map_err(|_| Error::Unknown)??,
+            opened = opening => opened?,
             () = signals.recv() => {
                 say(format_args!("interrupted; nothing was started"));
                 return Ok(Exit::Interrupted);
@@ -89,7 +108,9 @@ impl Run {
             showing: self.showing,
         };
         let mut show = Show::new(&driving, std::slice::from_ref(id));
-        self.mention_others(host, id).await?;
+        if Caller::get().is_none() {
+            self.mention_others(host, id).await?;
+        }
         match self.starting.find(host, id).await? {
             Found::Kept { instance, repeated } => {
                 let used = self.starting.uses(&instance) && !repeated;

@@ -10,11 +10,11 @@ use super::hosting::Hosting;
 use super::start::deploy;
 use super::wait::Signals;
 use super::watch::{self, Watched, swapping};
-use super::{Db, Exit, Failure, say, waiting};
+use super::{DB, Exit, Failure, say, waiting};
 use crate::error::Error;
 use crate::host::Host;
 use crate::package::upload;
-use crate::serve::{ServeOptions, Token, serve};
+use crate::serve::{LocalSocket, ServeOptions, Token, serve};
 
 /// Run the host as a service, over HTTP
 ///
@@ -25,7 +25,7 @@ use crate::serve::{ServeOptions, Token, serve};
 ///
 /// Without a token it serves programs of this machine only: listening elsewhere is refused, and so
 /// is what a web page sends.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(after_help = "\
 Examples:
   wfhost serve order.wasm
@@ -60,8 +60,9 @@ pub(super) struct Serve {
     /// taken
     #[arg(long, value_name = "DIR")]
     watch: Option<PathBuf>,
-    #[command(flatten)]
-    db: Db,
+    /// The data file
+    #[arg(long, value_name = "FILE", env = "WFHOST_DB", default_value = DB)]
+    db: PathBuf,
     #[command(flatten)]
     hosting: Hosting,
 }
@@ -95,12 +96,14 @@ impl Serve {
             )
         })?;
         serving.check(self.listen)?;
-        let host = waiting(|| Host::open_for(&self.db.path, &checked, options.clone()))?;
+        let host = waiting(|| Host::open_for(&self.db, &checked, options.clone()))?;
+        // Commands wait from here on, and find it.
+        let local = self.local();
         deploy(&host, Some(checked)).await?;
         let address = listener.local_addr().map_err(Error::Listen)?;
         say(format_args!(
             "serving {} on http://{address}; Ctrl-C stops it",
-            self.db.path.display()
+            self.db.display()
         ));
         let watched = self.watch.as_deref().map(Watched::new).transpose()?;
         let stop = async move |host: &Host| {
@@ -109,8 +112,21 @@ impl Serve {
                 () = swapping(watched, host) => {}
             }
         };
-        serve(host, listener, serving, stop).await?;
+        serve(host, listener, local, serving, stop).await?;
         say(format_args!("stopped; everything is on disk"));
         Ok(Exit::Ok)
+    }
+
+    /// Without it commands say that the file is in use, and take `--server`.
+    fn local(&self) -> Option<LocalSocket> {
+        let bound = LocalSocket::bind(&self.db);
+        bound
+            .inspect_err(|error| {
+                say(format_args!(
+                    "there can be no socket beside {}: {error}; commands find this host with --server",
+                    self.db.display()
+                ));
+            })
+            .ok()
     }
 }

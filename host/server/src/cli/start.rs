@@ -4,14 +4,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use wfhost_core::record::{Asked, Event, StateWrite};
 use wfhost_core::{Instance, InstanceId, Json, Name, Timestamp};
 
-use super::{Db, Exit, Failure, args, close, hosting, print, say, waiting};
+use super::{Db, Exit, Failure, Opened, args, check, close, hosting, next_step, print, say};
 use crate::checked::Checked;
 use crate::error::Error;
-use crate::host::{Host, Options};
+use crate::host::{Host, Options, Upload};
 use crate::package::upload;
 use crate::start::{self, Reuse, StartRequest};
 
@@ -22,7 +23,7 @@ use crate::start::{self, Reuse, StartRequest};
 /// end.
 ///
 /// With --key the same call starts one instance however often it is made.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost start order.wasm --id order-7 --input @order.json
@@ -40,7 +41,7 @@ pub(super) struct Start {
 }
 
 /// What is started, for every command that starts.
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 pub(super) struct Starting {
     /// Modules to deploy: .wasm files, or folders of Cargo packages, which are compiled first
     #[arg(value_name = "PATH")]
@@ -103,8 +104,16 @@ pub(super) enum Found {
 }
 
 impl Start {
-    pub(super) async fn run(self) -> Result<Exit, Failure> {
-        let (host, ready) = self.starting.open(hosting::at_rest(), false)?;
+    pub(super) fn db(&self) -> &Db {
+        &self.starting.db
+    }
+
+    pub(super) fn read(&mut self) -> Result<Vec<Upload>, Failure> {
+        self.starting.read(false)
+    }
+
+    pub(super) async fn run(self, uploads: Vec<Upload>) -> Result<Exit, Failure> {
+        let (host, ready) = self.starting.open(uploads, hosting::at_rest()).await?;
         let started = self.on(&host, ready).await;
         close(host, started).await
     }
@@ -129,10 +138,8 @@ impl Start {
                 say(format_args!("`{id}` is {what}"));
             }
         }
-        say(format_args!(
-            "go on with: {}",
-            starting.db.about("wait", &id)
-        ));
+        let wait = starting.db.about("wait", &id);
+        say(format_args!("{}: {wait}", next_step()));
         print(&if self.json {
             json!({ "id": id.as_str() }).to_string()
         } else {
@@ -143,24 +150,44 @@ impl Start {
 }
 
 impl Starting {
-    /// Finds all that can be wrong with the call before a data file is opened, and before one that
-    /// is there is changed.
-    pub(super) fn open(&self, options: Options, quiet: bool) -> Result<(Host, Ready), Failure> {
-        let input = self.input.as_deref();
-        let input = input.map(|text| args::json("--input", text)).transpose()?;
-        let state = self.state.iter().map(|text| args::state_write(text));
-        let state = state.collect::<Result<_, _>>()?;
-        let events = self.event.iter().map(|text| args::event(text));
-        let events = events.collect::<Result<_, _>>()?;
+    /// Takes in the input and the modules.
+    pub(super) fn read(&mut self, quiet: bool) -> Result<Vec<Upload>, Failure> {
+        if let Some(input) = &mut self.input {
+            args::read("--input", input)?;
+        }
+        self.parts()?;
         if self.paths.is_empty() && self.id.is_none() && self.workflow.is_none() {
             return Err(Failure::usage(
                 "nothing to run: give a PATH to start a workflow, or --id to go on with an instance",
             ));
         }
-        let (host, checked) = if self.paths.is_empty() {
+        let uploads = self.paths.iter().map(|path| upload(path, quiet));
+        Ok(uploads.collect::<Result<_, _>>()?)
+    }
+
+    fn parts(&self) -> Result<(Vec<StateWrite>, Vec<Event>), Failure> {
+        let state = self.state.iter().map(|text| args::state_write(text));
+        let events = self.event.iter().map(|text| args::event(text));
+        Ok((
+            state.collect::<Result<_, _>>()?,
+            events.collect::<Result<_, _>>()?,
+        ))
+    }
+
+    /// Finds all that can be wrong with the call before a data file is opened, and before one that
+    /// is there is changed.
+    pub(super) async fn open(
+        &self,
+        uploads: Vec<Upload>,
+        options: Options,
+    ) -> Result<(Opened, Ready), Failure> {
+        let input = self.input.as_deref();
+        let input = input.map(|text| args::json("--input", text)).transpose()?;
+        let (state, events) = self.parts()?;
+        let (host, checked) = if uploads.is_empty() {
             (self.db.open_with(options)?, None)
         } else {
-            let (host, checked) = self.open_for(input.as_ref(), &options, quiet)?;
+            let (host, checked) = self.open_for(uploads, input.as_ref(), options).await?;
             (host, Some(checked))
         };
         let ready = Ready {
@@ -172,22 +199,19 @@ impl Starting {
         Ok((host, ready))
     }
 
-    fn open_for(
+    async fn open_for(
         &self,
+        uploads: Vec<Upload>,
         input: Option<&Json>,
-        options: &Options,
-        quiet: bool,
-    ) -> Result<(Host, Checked), Failure> {
-        let uploads = self.paths.iter().map(|path| upload(path, quiet));
-        let checked = Host::check(uploads.collect::<Result<Vec<_>, _>>()?, options)?;
-        let path = &self.db.path;
-        if !path.exists() {
+        options: Options,
+    ) -> Result<(Opened, Checked), Failure> {
+        let checked = check(uploads, &options).await?;
+        if !self.db.exists() {
             // It will be a new instance: a wrong call must not leave a new file behind.
             let workflow = self.choose(&workflows(&checked), &[])?;
             checked.check_input(&workflow, input.unwrap_or(&Json::null()))?;
         }
-        let host = waiting(|| Host::open_for(path, &checked, options.clone()))?;
-        Ok((host, checked))
+        Ok((self.db.open_for(&checked, options)?, checked))
     }
 
     /// The id of the instance that is started.

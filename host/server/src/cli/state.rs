@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use wfhost_core::record::{Entry, StateWrite};
 
@@ -11,7 +12,7 @@ use crate::entries::StateRequest;
 use crate::host::Host;
 
 /// Read and write the state store
-#[derive(Subcommand)]
+#[derive(Subcommand, Clone, Serialize, Deserialize)]
 pub(super) enum State {
     Get(Get),
     Set(Set),
@@ -23,7 +24,7 @@ pub(super) enum State {
 ///
 /// The value alone, as it was written. With --json its version too, which `set` and `delete` can
 /// ask for.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost state get Cars
@@ -43,7 +44,7 @@ pub(super) struct Get {
 /// Write a value under a key
 ///
 /// A running activity or turn that has read the key runs again on the new value.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost state set Cars '{\"name\":\"Cars\",\"totalCost\":15000,\"quantity\":3}'
@@ -73,7 +74,7 @@ pub(super) struct Set {
 /// Remove a key
 ///
 /// One that is not there is no error, unless --if-version says that it must be.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost state delete Cars
@@ -96,7 +97,7 @@ pub(super) struct Delete {
 /// List keys and what stands under them
 ///
 /// In byte order, a page at a time: key, version and value, a line each.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost state list
@@ -121,6 +122,22 @@ pub(super) struct List {
 }
 
 impl State {
+    pub(super) fn db(&self) -> &Db {
+        match self {
+            Self::Get(Get { db, .. })
+            | Self::Set(Set { db, .. })
+            | Self::Delete(Delete { db, .. })
+            | Self::List(List { db, .. }) => db,
+        }
+    }
+
+    pub(super) fn read(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Set(set) => args::read("the value", &mut set.value),
+            Self::Get(_) | Self::Delete(_) | Self::List(_) => Ok(()),
+        }
+    }
+
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         match self {
             Self::Get(get) => get.run().await,

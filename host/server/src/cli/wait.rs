@@ -1,12 +1,14 @@
 //! `wfhost wait`, and what every command that drives instances does around it.
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wfhost_core::InstanceId;
 
 use super::follow::Show;
 use super::hosting::{Hosting, Skipping};
-use super::{Db, Exit, Failure, say};
+use super::terminal::Caller;
+use super::{Db, Exit, Failure, Opened, say};
 use crate::error::Error;
 use crate::host::Host;
 
@@ -17,7 +19,7 @@ use crate::host::Host;
 /// where they were. For one that has ended it prints the result again.
 ///
 /// Only these instances and what they start are driven; others in the data file stay as they are.
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost wait order-7
@@ -35,11 +37,12 @@ pub(super) struct Wait {
     #[command(flatten)]
     showing: Showing,
     #[command(flatten)]
+    #[serde(skip)]
     hosting: Hosting,
 }
 
 /// How much is shown of what is driven.
-#[derive(Args, Clone, Copy)]
+#[derive(Args, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Showing {
     /// Print all that happens to stdout, one JSON object a line, and last the instance
     #[arg(long)]
@@ -50,6 +53,14 @@ pub(super) struct Showing {
 }
 
 impl Wait {
+    pub(super) fn hosting(&self) -> &Hosting {
+        &self.hosting
+    }
+
+    pub(super) fn db(&self) -> &Db {
+        &self.db
+    }
+
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let signals = Signals::listen();
         let (options, skipping) = self.hosting.options();
@@ -100,7 +111,7 @@ impl Driving<'_> {
 
 /// Waits for `driven` or for somebody to interrupt it, and closes the data file.
 pub(super) async fn attend(
-    host: Host,
+    host: Opened,
     mut signals: Signals,
     skipping: &Skipping,
     go_on: &str,
@@ -109,6 +120,9 @@ pub(super) async fn attend(
     let result = tokio::select! {
         result = driven(&host) => result,
         () = signals.recv() => Ok(Exit::Interrupted),
+    };
+    let Opened::Own(host) = host else {
+        return result;
     };
     skipping.say();
     let closed = tokio::select! {
@@ -132,8 +146,10 @@ pub(super) struct Signals {
 }
 
 impl Signals {
+    /// Where a running host carries the command out they are the host's, and its caller goes away.
     pub(super) fn listen() -> Self {
-        let listen = |kind| signal(kind).ok();
+        let own = Caller::get().is_none();
+        let listen = |kind| own.then(|| signal(kind).ok()).flatten();
         Self {
             interrupt: listen(SignalKind::interrupt()),
             terminate: listen(SignalKind::terminate()),

@@ -1,6 +1,7 @@
 //! `wfhost why`: what an instance waits for, or why it does not move, and what to do about it.
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use wfhost_core::record::{ChildOptions, StallReason};
 use wfhost_core::{Failure as Refusal, Instance, InstanceId, Status, Task, TaskId, TaskState};
@@ -11,7 +12,7 @@ use crate::host::Host;
 /// Say why an instance is where it is, and what moves it
 ///
 /// What it waits for, what holds it back, or how it ended; below each the command that helps.
-#[derive(Args)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 #[command(after_help = "\
 Examples:
   wfhost why order-7
@@ -36,6 +37,10 @@ struct Cause {
 }
 
 impl Why {
+    pub(super) fn db(&self) -> &Db {
+        &self.target.db
+    }
+
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let host = self.target.db.open()?;
         let told = self.on(&host).await;

@@ -280,7 +280,8 @@ fn sent(
                 next = followed.next() => next,
                 () = stopping.told() => None,
             };
-            let row = next?;
+            let (told, record) = next?;
+            let row = Narrator::view(&told, &record);
             let event = SentEvent::default().event("record").data(row.to_string());
             Some((Ok(event), (followed, stopping)))
         },
