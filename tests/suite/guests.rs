@@ -37,6 +37,16 @@ fn a_workflow_module_is_small_and_imports_nothing_but_the_contract() {
     );
 }
 
+/// The paths of libraries, which panics name, were those of whoever built the module.
+#[test]
+fn a_module_does_not_tell_who_built_it() {
+    let bytes = std::fs::read(module("order-processing")).unwrap();
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(text.contains("/cargo/registry/src/"), "panics name no file");
+    let home = std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME"));
+    assert!(!text.contains(&format!("{}/", home.unwrap())));
+}
+
 #[test]
 fn a_package_is_built_where_it_is_told() {
     let shell = Shell::new();

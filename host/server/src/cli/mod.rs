@@ -243,6 +243,14 @@ impl Command {
         })
     }
 
+    /// Whether it waits for what an instance does.
+    fn drives(&self) -> bool {
+        matches!(
+            self,
+            Self::Run(_) | Self::Wait(_) | Self::Rerun(_) | Self::Update(_)
+        )
+    }
+
     /// Whether a running host can carry it out as it was given.
     fn check_served(&self) -> Result<(), Failure> {
         let hosting = match self {

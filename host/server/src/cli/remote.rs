@@ -145,7 +145,9 @@ impl Remote {
         let ended = tokio::select! {
             ended = carried_out => ended,
             () = signals.recv() => {
-                say(format_args!("interrupted; what was asked of {name} goes on there"));
+                if call.command.drives() {
+                    say(format_args!("interrupted; the instance goes on in {name}"));
+                }
                 return Ok(Exit::Interrupted);
             }
         };

@@ -4,7 +4,7 @@
 //! This file is also a part of the package's build script, which compiles the modules of `wfhost
 //! bench`. So it knows the standard library alone, and both share what they have compiled.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The target of a package that names none in `[package.metadata.wfhost] target = "…"`.
@@ -54,7 +54,21 @@ pub(crate) fn set_up(cargo: &mut Command, target: &str, folder: &Path) {
     for setting in SETTINGS {
         cargo.args(["--config", setting]);
     }
+    if let Some(home) = cargo_home() {
+        // Panics name the files of libraries: the same on every machine, so that the same sources
+        // are one module, and nobody reads from it who built it.
+        let remap = format!("--remap-path-prefix={}=/cargo", home.display());
+        let setting = format!("target.{target}.rustflags=[{remap:?}]");
+        cargo.args(["--config", &setting]);
+    }
     cargo.arg("--target-dir").arg(folder);
+}
+
+/// Where Cargo keeps the sources of libraries.
+fn cargo_home() -> Option<PathBuf> {
+    let home = |name: &str| std::env::var_os(name).filter(|it| !it.is_empty());
+    let named = home("CARGO_HOME").map(PathBuf::from);
+    named.or_else(|| home("HOME").map(|home| PathBuf::from(home).join(".cargo")))
 }
 
 /// Takes away what an outer build set for itself.
