@@ -207,12 +207,11 @@ fn logs_are_followed_until_the_instance_has_ended() {
     }
     server.shell.run(&["wait", "a"]);
     let rows = server.shell.run(&["logs", "a", "--json"]).rows(0);
-    let first = &rows[0];
-    assert!(
-        first["attempt"] == json!(1) && first["message"].is_string(),
-        "{first}"
-    );
-    let name = first["activity"].as_str().unwrap();
+    assert_eq!(rows[0]["turn"], json!(1), "{}", rows[0]);
+    let of_attempt = rows.iter().find(|row| row["attempt"] == json!(1));
+    let of_attempt = of_attempt.unwrap();
+    assert!(of_attempt["message"].is_string(), "{of_attempt}");
+    let name = of_attempt["activity"].as_str().unwrap();
     let of_one = server
         .shell
         .run(&["logs", "a", "--json", "--activity", name]);
