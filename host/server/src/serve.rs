@@ -61,6 +61,13 @@ impl ServeOptions {
     }
 }
 
+/// The OpenAPI 3.1 document of the host's own API, as a running host serves it under
+/// `/api/v1/openapi.json`. It is the same for all hosts of this version.
+#[must_use]
+pub fn openapi() -> serde_json::Value {
+    api::document()
+}
+
 /// What handlers share.
 #[derive(Clone)]
 struct Served {
@@ -150,7 +157,7 @@ async fn close(mut host: Arc<Host>) -> Result<(), Error> {
 fn router(served: Served) -> Router {
     Router::new()
         .merge(dapr::routes())
-        .nest("/api/v1", api::routes())
+        .merge(api::routes())
         .fallback(api::no_such_route)
         .layer(DefaultBodyLimit::max(served.options.body_bytes_max))
         .layer(axum::middleware::from_fn_with_state(

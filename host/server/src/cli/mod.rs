@@ -16,6 +16,7 @@ mod look;
 mod migrate;
 mod modules;
 mod new;
+mod openapi;
 mod purge;
 mod query;
 mod replay;
@@ -107,6 +108,7 @@ enum Command {
     Replay(replay::Replay),
     Export(export::Export),
     Serve(serve::Serve),
+    Openapi(openapi::OpenApi),
     #[command(subcommand)]
     State(state::State),
     Deploy(deploy::Deploy),
@@ -138,6 +140,7 @@ impl Command {
             Self::History(history) => history.run().await,
             Self::Replay(replay) => replay.run().await,
             Self::Serve(serve) => serve.run().await,
+            Self::Openapi(openapi) => openapi.run(),
             Self::Export(export) => export.run().await,
             Self::State(state) => state.run().await,
             Self::Deploy(deploy) => deploy.run().await,
