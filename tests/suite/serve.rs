@@ -4,6 +4,7 @@ mod api;
 mod client;
 mod crashes;
 mod dapr;
+mod openapi;
 
 use std::io::{Read as _, Write as _};
 

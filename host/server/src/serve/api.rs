@@ -4,17 +4,20 @@
 //! `code`. `Idempotency-Key` on a start, an event, a cancellation, a termination, a suspension, a
 //! resumption or an update makes it happen once, however often it is sent.
 
+mod condition;
 mod document;
+mod filter;
 mod instances;
 mod modules;
 mod problem;
 mod state;
+mod told;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -29,6 +32,8 @@ pub(super) use problem::Problem;
 use super::Served;
 use crate::view::{Called, Id};
 use crate::{InstanceId, Json as Payload, Name};
+
+type Answer = Result<Response, Problem>;
 
 /// Where the API is.
 const ROOT: &str = "/api/v1";
@@ -50,13 +55,13 @@ fn described() -> OpenApiRouter<Served> {
         .routes(routes!(instances::list, instances::start))
         .routes(routes!(instances::show, instances::purge))
         .routes(routes!(instances::history))
-        .routes(routes!(instances::raise_event))
-        .routes(routes!(instances::query))
-        .routes(routes!(instances::update))
-        .routes(routes!(instances::cancel))
-        .routes(routes!(instances::terminate))
-        .routes(routes!(instances::suspend))
-        .routes(routes!(instances::resume))
+        .routes(routes!(told::raise_event))
+        .routes(routes!(told::query))
+        .routes(routes!(told::update))
+        .routes(routes!(told::cancel))
+        .routes(routes!(told::terminate))
+        .routes(routes!(told::suspend))
+        .routes(routes!(told::resume))
         .routes(routes!(instances::rerun))
         .routes(routes!(modules::migrate))
         .routes(routes!(state::list))
@@ -183,6 +188,8 @@ impl FromRequest<Served> for Raw {
 }
 
 /// A body as it came.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
 struct Whole(Bytes);
 
 impl FromRequest<Served> for Whole {

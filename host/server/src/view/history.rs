@@ -1,5 +1,7 @@
 //! Histories, record by record.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -9,8 +11,8 @@ use wfhost_core::replay::PastTurn;
 
 use super::turns::{Command, GivenInput, StateCall, StateWrite, Step};
 use super::words::{
-    Called, Digest, DueTime, Event, Failure, Id, Outcome, Parent, Reason, RerunOf, Run, Tags, Time,
-    all, tags,
+    Called, Digest, DueTime, Event, Failure, Id, Outcome, Parent, Reason, RerunOf, Run, Time, all,
+    tags,
 };
 
 /// A record of a history.
@@ -130,7 +132,8 @@ struct Started {
     seed: u64,
     input: Value,
     parent: Option<Parent>,
-    tags: Tags,
+    /// For searching.
+    tags: BTreeMap<String, String>,
     /// The request key that it was started with.
     key: Option<String>,
     /// The first turn is not before then.

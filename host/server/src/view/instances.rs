@@ -1,6 +1,6 @@
 //! Instances as they stand.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -8,8 +8,8 @@ use utoipa::ToSchema;
 use wfhost_core::{Task, TaskId, TaskState};
 
 use super::words::{
-    Called, Digest, DueTime, Event, Failure, Id, Parent, Reason, RerunOf, Run, Status, Tags, Time,
-    all, payload, tags,
+    Called, Digest, DueTime, Event, Failure, Id, Parent, Reason, RerunOf, Run, Status, Time, all,
+    payload, tags,
 };
 
 /// An instance as it stands.
@@ -36,7 +36,8 @@ pub(crate) struct Instance {
     /// What its code shows of itself.
     custom_status: Value,
     parent: Option<Parent>,
-    tags: Tags,
+    /// For searching.
+    tags: BTreeMap<String, String>,
     /// Somebody asked it to stop.
     cancel_requested: Option<Asked>,
     /// Its inputs are held back.
@@ -216,7 +217,8 @@ pub(crate) struct Summary {
     reason: Option<Reason>,
     /// The instance that it answers to.
     parent: Option<Id>,
-    tags: Tags,
+    /// For searching.
+    tags: BTreeMap<String, String>,
     created_at: Time,
     updated_at: Time,
     /// How many it has taken, in all generations.

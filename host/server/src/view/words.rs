@@ -262,10 +262,7 @@ impl From<&Rerun> for RerunOf {
     }
 }
 
-/// Text by key, for searching.
-pub(super) type Tags = BTreeMap<String, String>;
-
-pub(super) fn tags(tags: &[(String, String)]) -> Tags {
+pub(super) fn tags(tags: &[(String, String)]) -> BTreeMap<String, String> {
     tags.iter().cloned().collect()
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use wfhost_core::{DeploymentNumber, Share};
 
-use super::instances::{module, page};
+use super::filter::{module, page};
 use super::{At, Body, One, Parameters, Problem, Whole, shown};
 use crate::host::Upload;
 use crate::migrate::{DeployOptions, MigrateRequest, ResetRequest, Upgrade};
@@ -90,7 +90,7 @@ struct Planned {
     post, path = "/modules", tag = "modules", operation_id = "deploy_module",
     params(Deploying),
     request_body(
-        content = Vec<u8>, content_type = "application/octet-stream",
+        content = inline(Whole), content_type = "application/octet-stream",
         description = "A WebAssembly component, or a core module with what makes it one.",
     ),
     responses(
@@ -187,6 +187,7 @@ pub(super) async fn deployments(
 /// Who goes back, and to where.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(as = Rollback)]
 pub(super) struct Back {
     /// Who does it, in their words.
     by: Option<String>,
@@ -197,6 +198,7 @@ pub(super) struct Back {
 /// Who changes what names mean.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(as = Candidates)]
 pub(super) struct Change {
     /// Who does it, in their words.
     by: Option<String>,
@@ -257,6 +259,7 @@ pub(super) async fn abort(
 /// Where an instance is moved.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(as = Migrate)]
 pub(super) struct Moving {
     /// The module; the begin of its digest is enough. A reset may do without.
     #[schema(pattern = "^(sha256:)?[0-9a-f]{1,64}$")]
@@ -284,7 +287,7 @@ pub(super) enum Elsewhere {
     request_body = Moving,
     responses((status = 200, description = "What came of it, durably.", body = Elsewhere)),
     extensions(("x-problems" = json!([
-        "bad-parameter", "no-such-instance", "no-such-module", "ambiguous-module", "not-offered",
+        "bad-parameter", "no-such-instance", "no-such-module", "ambiguous-module", "nowhere", "not-offered",
         "not-the-same", "no-such-turn", "not-begun", "ended", "busy", "bindings",
     ]))),
 )]
@@ -307,7 +310,9 @@ pub(super) async fn migrate(
         return Ok(shown(Elsewhere::Reset(view::ResetDone::new(&id, &done))));
     }
     let to = to.ok_or_else(|| {
-        Problem::bad_parameter("to", &"it is the module's digest, or the begin of it")
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        let detail = "`to` is the module's digest, or the begin of it; only a reset does without";
+        Problem::new(status, "nowhere", detail)
     })?;
     let request = MigrateRequest {
         to,

@@ -130,6 +130,11 @@ pub(super) const PROBLEMS: &[(&str, u16, &str)] = &[
         422,
         "the request key was used for another request",
     ),
+    (
+        "nowhere",
+        422,
+        "neither a module nor a turn says where the instance moves",
+    ),
     ("refused", 422, "the workflow refused; `failure` says why"),
     (
         "host-failed",
