@@ -4,6 +4,7 @@ mod api;
 mod client;
 mod crashes;
 mod dapr;
+mod openapi;
 mod reach;
 
 use std::io::{Read as _, Write as _};

@@ -87,7 +87,7 @@ impl Host {
     }
 }
 
-fn check_key(key: &str) -> Result<(), Error> {
+pub(crate) fn check_key(key: &str) -> Result<(), Error> {
     if key.is_empty() || key.len() > KEY_BYTES_MAX {
         return Err(Error::InvalidKey { bytes: key.len() });
     }

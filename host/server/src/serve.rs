@@ -68,6 +68,13 @@ impl ServeOptions {
     }
 }
 
+/// The OpenAPI 3.1 document of the host's own API, as a running host serves it under
+/// `/api/v1/openapi.json`. It is the same for all hosts of this version.
+#[must_use]
+pub fn openapi() -> serde_json::Value {
+    api::document()
+}
+
 /// What handlers share.
 #[derive(Clone)]
 struct Served {
@@ -188,8 +195,8 @@ fn nearby(
 fn router(served: Served) -> Router {
     Router::new()
         .merge(dapr::routes())
-        .nest("/api/v1", api::routes())
         .route(wire::PATH, post(commands::carry_out))
+        .merge(api::routes())
         .fallback(api::no_such_route)
         .layer(DefaultBodyLimit::max(served.options.body_bytes_max))
         .layer(axum::middleware::from_fn_with_state(

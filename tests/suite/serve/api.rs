@@ -291,7 +291,7 @@ fn a_module_is_planned_deployed_and_rolled_back_on_the_running_host() {
         (200, &json!("same"))
     );
     let missing = server.post("/api/v1/instances/a/migrate", &json!({ "to": "ffff" }));
-    assert_eq!(missing.status, 400, "{missing:?}");
+    assert_eq!(missing.status, 404, "{missing:?}");
     let undone = server.post("/api/v1/deployments/rollback", &json!({ "by": "cat" }));
     assert_eq!((undone.status, &undone.json()["by"]), (200, &json!("cat")));
     assert_eq!(undone.json()["moved"][0]["to"]["module"], old);

@@ -19,6 +19,7 @@ mod look;
 mod migrate;
 mod modules;
 mod new;
+mod openapi;
 mod purge;
 mod query;
 mod remote;
@@ -137,6 +138,7 @@ enum Command {
     Export(export::Export),
     #[serde(skip)]
     Serve(serve::Serve),
+    Openapi(openapi::OpenApi),
     #[command(subcommand)]
     State(state::State),
     Deploy(deploy::Deploy),
@@ -201,6 +203,7 @@ impl Command {
             Self::Watch(watch) => watch.run().await,
             Self::Replay(replay) => replay.run(uploads).await,
             Self::Serve(serve) => serve.run().await,
+            Self::Openapi(openapi) => openapi.run(),
             Self::Export(export) => export.run().await,
             Self::State(state) => state.run().await,
             Self::Deploy(deploy) => deploy.run(uploads).await,

@@ -2,7 +2,6 @@
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use wfhost_core::{Instance, Json, Name};
 
 use super::hosting::Hosting;
@@ -158,7 +157,7 @@ impl Asking {
 
     fn print(&self, answer: &Answer) -> Result<Exit, Failure> {
         if self.json {
-            print(&view::outcome_of(json!({}), answer).to_string())?;
+            print(&view::outcome(answer).to_string())?;
         }
         match answer {
             Ok(answer) if !self.json => print(answer.as_str())?,

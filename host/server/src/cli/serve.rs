@@ -20,8 +20,8 @@ use crate::serve::{LocalSocket, ServeOptions, Token, serve};
 ///
 /// Goes on with every unfinished instance of the data file, and serves until it is told to stop:
 /// then it takes no more requests, lets turns come to their end, makes everything durable and
-/// leaves, within 11 seconds. Its own API is under /api/v1; Dapr's workflow and state API are under
-/// /v1.0, so that Dapr's clients find what they expect.
+/// leaves, within 11 seconds. Its own API is under /api/v1, which /api/v1/openapi.json describes;
+/// Dapr's workflow and state API are under /v1.0, so that Dapr's clients find what they expect.
 ///
 /// Without a token it serves programs of this machine only: listening elsewhere is refused, and so
 /// is what a web page sends.

@@ -1,4 +1,4 @@
-//! Instances: started, found, shown, waited for, told and asked.
+//! Instances: started, found, shown, waited for, done again and removed.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -9,56 +9,88 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event as SentEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
-use serde::Deserialize;
-use serde_json::{Value, json};
-use wfhost_core::Status;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, ToSchema};
 
-use super::{At, Body, Input, Parameters, Problem, key};
+use super::filter::{Filter, time};
+use super::{Answer, At, Body, Once, One, Parameters, Problem, shown};
 use crate::asking::Children;
 use crate::follow::Followed;
-use crate::host::Host;
 use crate::narrate::Narrator;
 use crate::serve::{Served, Stopping};
 use crate::start::{Reuse, StartRequest};
 use crate::starting::RerunRequest;
-use crate::{Digest, Event, Failure, InstanceId, Name, Query, Timestamp, view};
-
-type Answer = Result<Response, Problem>;
+use crate::view::{self, Called, HistoryRecord, Id};
+use crate::{Event, InstanceId, Name};
 
 /// The longest that a request may wait for an instance.
 const WAIT_MAX: Duration = Duration::from_secs(300);
 
-/// The most instances of a page.
-const PAGE_MAX: usize = 1_000;
-
 /// What a start takes.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Start {
+    #[schema(value_type = Called)]
     workflow: Name,
     #[serde(default)]
     input: Value,
+    /// Left out: one is made up.
+    #[schema(value_type = Option<Id>)]
     id: Option<InstanceId>,
+    /// For searching.
     #[serde(default)]
     tags: std::collections::BTreeMap<String, String>,
+    /// What happens if the id is in use. Left out: the start is refused.
+    #[schema(schema_with = reuse_words)]
     reuse: Option<String>,
+    /// The first turn is not before then.
+    #[schema(format = DateTime)]
     begins_at: Option<String>,
+    /// Events that are there from the start, oldest first.
     #[serde(default)]
     events: Vec<Raised>,
 }
 
+fn reuse_words() -> RefOr<Schema> {
+    view::one_of_or_null(Reuse::ALL.map(Reuse::as_str))
+}
+
 /// An event that comes with a start.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = StartEvent)]
 struct Raised {
+    #[schema(value_type = Called)]
     name: Name,
     #[serde(default)]
     payload: Value,
 }
 
+/// The instance that was started.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Created {
+    id: Id,
+}
+
+/// Starts an instance
+#[utoipa::path(
+    post, path = "/instances", tag = "instances", operation_id = "start_instance",
+    params(Once),
+    request_body = Start,
+    responses((
+        status = 201, description = "It is started, and that is durable.", body = Created,
+        headers(("Location" = String, description = "Where it is.")),
+    )),
+    extensions(("x-problems" = json!([
+        "bad-parameter", "no-such-workflow", "invalid-input", "id-in-use", "key-in-use",
+        "module-removed", "too-large",
+    ]))),
+)]
 pub(super) async fn start(
     State(served): State<Served>,
-    headers: HeaderMap,
+    Once { key }: Once,
     Body(start): Body<Start>,
 ) -> Answer {
     let events = start.events.into_iter().map(|event| Event {
@@ -69,7 +101,7 @@ pub(super) async fn start(
     let request = StartRequest {
         id: start.id,
         tags: start.tags.into_iter().collect(),
-        key: key(&headers)?,
+        key,
         reuse: start
             .reuse
             .as_deref()
@@ -86,7 +118,7 @@ pub(super) async fn start(
 
 fn created(id: &InstanceId) -> Response {
     let location = [(header::LOCATION, format!("/api/v1/instances/{id}"))];
-    let body = Json(json!({ "id": id.as_str() }));
+    let body = shown(Created { id: id.into() });
     (StatusCode::CREATED, location, body).into_response()
 }
 
@@ -98,127 +130,57 @@ fn reuse(word: &str) -> Result<Reuse, Problem> {
     })
 }
 
-fn time(name: &str, text: &str) -> Result<Timestamp, Problem> {
-    let time = humantime::parse_rfc3339(text);
-    time.map(Timestamp::from_system).map_err(|error| {
-        let why = format!("{error}; it takes a time in UTC such as 2030-01-31T12:00:00Z");
-        Problem::bad_parameter(name, &why)
-    })
+/// A page of a list of instances.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Instances {
+    instances: Vec<view::Summary>,
+    /// Where the next page begins; null if there is none.
+    next: Option<u64>,
 }
 
-/// Which instances are listed, and how many. Several statuses and tags are divided by commas.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct Filter {
-    workflow: Option<Name>,
-    status: Option<String>,
-    /// `KEY=VALUE`.
-    tag: Option<String>,
-    parent: Option<InstanceId>,
-    module: Option<String>,
-    created_after: Option<String>,
-    created_before: Option<String>,
-    newest_first: bool,
-    limit: Option<usize>,
-    after: Option<u64>,
-}
-
-impl Filter {
-    fn query(&self, host: &Host) -> Result<Query, Problem> {
-        let words = |text: &Option<String>| -> Vec<String> {
-            let text = text.as_deref().unwrap_or_default();
-            text.split(',')
-                .filter(|it| !it.is_empty())
-                .map(str::to_owned)
-                .collect()
-        };
-        let times =
-            |name, text: &Option<String>| text.as_deref().map(|it| time(name, it)).transpose();
-        let module = self.module.as_deref().map(|start| module(host, start));
-        Ok(Query {
-            workflow: self.workflow.clone(),
-            statuses: words(&self.status)
-                .iter()
-                .map(|it| status(it))
-                .collect::<Result<_, _>>()?,
-            tags: words(&self.tag)
-                .iter()
-                .map(|it| tag(it))
-                .collect::<Result<_, _>>()?,
-            parent: self.parent.clone(),
-            module: module.transpose()?,
-            created_from: times("created_after", &self.created_after)?,
-            created_before: times("created_before", &self.created_before)?,
-            newest_first: self.newest_first,
-            limit: page(self.limit)?,
-            after: self.after,
-            ..Query::default()
-        })
-    }
-}
-
-/// The module whose digest begins so.
-pub(super) fn module(host: &Host, start: &str) -> Result<Digest, Problem> {
-    let modules = host.modules()?;
-    let mut found = modules
-        .iter()
-        .filter(|it| it.digest.to_string().starts_with(start));
-    match (found.next(), found.next()) {
-        (Some(one), None) => Ok(one.digest),
-        (None, _) => Err(Problem::bad_parameter("module", &"there is no such module")),
-        _ => Err(Problem::bad_parameter(
-            "module",
-            &"several modules begin so",
-        )),
-    }
-}
-
-/// How many a page has.
-pub(super) fn page(limit: Option<usize>) -> Result<usize, Problem> {
-    match limit {
-        None => Ok(100),
-        Some(limit) if (1..=PAGE_MAX).contains(&limit) => Ok(limit),
-        Some(_) => Err(Problem::bad_parameter(
-            "limit",
-            &format!("it is 1 to {PAGE_MAX}"),
-        )),
-    }
-}
-
-fn status(word: &str) -> Result<Status, Problem> {
-    let known = Status::ALL.into_iter().find(|it| it.as_str() == word);
-    known.ok_or_else(|| {
-        let words: Vec<_> = Status::ALL.iter().map(|it| it.as_str()).collect();
-        Problem::bad_parameter("status", &format!("it is of {}", words.join(", ")))
-    })
-}
-
-fn tag(text: &str) -> Result<(String, String), Problem> {
-    let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
-    let (key, value) = pair.ok_or_else(|| Problem::bad_parameter("tag", &"it is KEY=VALUE"))?;
-    Ok((key.to_owned(), value.to_owned()))
-}
-
+/// Lists instances
+///
+/// By the time of their start, a page at a time.
+#[utoipa::path(
+    get, path = "/instances", tag = "instances", operation_id = "list_instances",
+    params(Filter),
+    responses((status = 200, description = "A page of them.", body = Instances)),
+    extensions(("x-problems" = json!(["no-such-module", "ambiguous-module"]))),
+)]
 pub(super) async fn list(
     State(served): State<Served>,
     Parameters(filter): Parameters<Filter>,
 ) -> Answer {
     let page = served.host.find(&filter.query(&served.host)?).await?;
-    let rows: Vec<_> = page.rows.iter().map(view::summary).collect();
-    Ok(Json(json!({ "instances": rows, "next": page.next })).into_response())
+    let page = Instances {
+        instances: page.rows.iter().map(Into::into).collect(),
+        next: page.next,
+    };
+    Ok(shown(page).into_response())
 }
 
-/// How long to wait for it to rest, in seconds.
-#[derive(Default, Deserialize)]
+/// Whether to wait.
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Waiting {
+    /// How long, in seconds, to wait until it has ended or rests.
+    #[param(value_type = f64, minimum = 0, maximum = 300)]
     wait: Option<f64>,
 }
 
-/// Shows an instance as it stands; with `wait`, once it has ended or rests, or that time is over.
+/// Shows an instance
+///
+/// As it stands; with `wait`, once it has ended or rests, or that time is over.
+#[utoipa::path(
+    get, path = "/instances/{id}", tag = "instances", operation_id = "show_instance",
+    params(One, Waiting),
+    responses((status = 200, description = "The instance.", body = view::Instance)),
+    extensions(("x-problems" = json!(["no-such-instance"]))),
+)]
 pub(super) async fn show(
     State(served): State<Served>,
-    At(id): At<InstanceId>,
+    At(One { id }): At<One>,
     Parameters(Waiting { wait }): Parameters<Waiting>,
 ) -> Answer {
     if let Some(seconds) = wait {
@@ -239,11 +201,29 @@ pub(super) async fn show(
     Ok(Json(view::instance(&instance)).into_response())
 }
 
-/// The history of an instance; as server-sent events, one a record, as they become durable, until
-/// it has ended.
+/// A history.
+#[derive(Serialize, ToSchema)]
+pub(super) struct History {
+    records: Vec<HistoryRecord>,
+}
+
+/// Tells the history of an instance
+///
+/// With `Accept: text/event-stream` each record is a server-sent event named `record`, its data the
+/// record as JSON, as it becomes durable, until the instance has ended. Who falls 10,000 records
+/// behind is let go.
+#[utoipa::path(
+    get, path = "/instances/{id}/history", tag = "instances", operation_id = "history",
+    params(One),
+    responses((
+        status = 200, description = "Its records, oldest first.",
+        content((History = "application/json"), (String = "text/event-stream")),
+    )),
+    extensions(("x-problems" = json!(["no-such-instance"]))),
+)]
 pub(super) async fn history(
     State(served): State<Served>,
-    At(id): At<InstanceId>,
+    At(One { id }): At<One>,
     headers: HeaderMap,
 ) -> Answer {
     let accepts = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok());
@@ -257,7 +237,7 @@ pub(super) async fn history(
         let (mut narrator, mut rows) = (Narrator::default(), Vec::new());
         served.host.history(&id, |record| {
             let told = narrator.next(&record)?;
-            rows.push(Narrator::view(&told, &record));
+            rows.push(Narrator::record(&told, &record));
             Ok::<_, Problem>(())
         })?;
         Ok::<_, Problem>(rows)
@@ -265,7 +245,7 @@ pub(super) async fn history(
     let rows = rows
         .await
         .map_err(|_| Problem::from(crate::Error::Unknown))??;
-    Ok(Json(json!({ "records": rows })).into_response())
+    Ok(shown(History { records: rows }).into_response())
 }
 
 /// It holds no host: a client may take its time.
@@ -288,146 +268,37 @@ fn sent(
     )
 }
 
-pub(super) async fn raise_event(
-    State(served): State<Served>,
-    At((id, name)): At<(InstanceId, Name)>,
-    headers: HeaderMap,
-    Input(payload): Input,
-) -> Answer {
-    let event = Event { name, payload };
-    served.host.raise_event(&id, event, key(&headers)?).await?;
-    Ok(done())
-}
-
-fn done() -> Response {
-    (StatusCode::ACCEPTED, Json(json!({}))).into_response()
-}
-
-/// What a request to stop, or to go on, may say.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct Control {
-    reason: Option<String>,
-    /// Not to the children.
-    only: bool,
-}
-
-impl Control {
-    fn children(&self) -> Children {
-        if self.only {
-            Children::Not
-        } else {
-            Children::Too
-        }
-    }
-}
-
-pub(super) async fn cancel(
-    State(served): State<Served>,
-    At(id): At<InstanceId>,
-    headers: HeaderMap,
-    Body(Control { reason, .. }): Body<Control>,
-) -> Answer {
-    served.host.cancel(&id, reason, key(&headers)?).await?;
-    Ok(done())
-}
-
-pub(super) async fn terminate(
-    State(served): State<Served>,
-    At(id): At<InstanceId>,
-    headers: HeaderMap,
-    Body(control): Body<Control>,
-) -> Answer {
-    let (children, key) = (control.children(), key(&headers)?);
-    served
-        .host
-        .terminate(&id, control.reason, children, key)
-        .await?;
-    Ok(done())
-}
-
-pub(super) async fn suspend(
-    State(served): State<Served>,
-    At(id): At<InstanceId>,
-    headers: HeaderMap,
-    Body(control): Body<Control>,
-) -> Answer {
-    let (children, key) = (control.children(), key(&headers)?);
-    served
-        .host
-        .suspend(&id, control.reason, children, key)
-        .await?;
-    Ok(done())
-}
-
-pub(super) async fn resume(
-    State(served): State<Served>,
-    At(id): At<InstanceId>,
-    headers: HeaderMap,
-    Body(control): Body<Control>,
-) -> Answer {
-    served
-        .host
-        .resume(&id, control.children(), key(&headers)?)
-        .await?;
-    Ok(done())
-}
-
-pub(super) async fn query(
-    State(served): State<Served>,
-    At((id, name)): At<(InstanceId, Name)>,
-    Input(input): Input,
-) -> Answer {
-    Ok(answered(served.host.query(&id, &name, &input).await?))
-}
-
-pub(super) async fn update(
-    State(served): State<Served>,
-    At((id, name)): At<(InstanceId, Name)>,
-    headers: HeaderMap,
-    Input(input): Input,
-) -> Answer {
-    let key = key(&headers)?;
-    tokio::select! {
-        answer = served.host.update(&id, name, input, key) => Ok(answered(answer?)),
-        () = served.stopping.told() => Err(Problem::stopping()),
-    }
-}
-
-/// What a workflow answers; its refusal is a failure as histories show it.
-fn answered(answer: Result<crate::Json, Failure>) -> Response {
-    match answer {
-        Ok(answer) => {
-            let kind = [(header::CONTENT_TYPE, "application/json")];
-            (kind, answer.as_str().to_owned()).into_response()
-        }
-        Err(failure) => {
-            let body = json!({
-                "type": "about:blank",
-                "title": "the workflow refused",
-                "status": 422,
-                "detail": failure.message,
-                "code": "refused",
-                "failure": view::failure(&failure),
-            });
-            let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-            (StatusCode::UNPROCESSABLE_ENTITY, kind, body.to_string()).into_response()
-        }
-    }
-}
-
 /// Where a rerun begins.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(as = Rerun)]
 pub(super) struct Again {
+    /// The first turn that is taken anew; left out: all are.
     from_turn: Option<u64>,
+    /// Left out: one is made up.
+    #[schema(value_type = Option<Id>)]
     id: Option<InstanceId>,
+    /// On the module that the workflow's name means now, not on that of the original.
     current_module: bool,
 }
 
+/// Does an instance again, as a new one
+#[utoipa::path(
+    post, path = "/instances/{id}/rerun", tag = "instances", operation_id = "rerun",
+    params(One),
+    request_body = Option<Again>,
+    responses((
+        status = 201, description = "It is started, and that is durable.", body = Created,
+        headers(("Location" = String, description = "Where it is.")),
+    )),
+    extensions(("x-problems" = json!([
+        "no-such-instance", "no-such-turn", "no-such-workflow", "invalid-input", "id-in-use",
+        "module-removed",
+    ]))),
+)]
 pub(super) async fn rerun(
     State(served): State<Served>,
-    At(id): At<InstanceId>,
+    At(One { id }): At<One>,
     Body(again): Body<Again>,
 ) -> Answer {
     let request = RerunRequest {
@@ -439,19 +310,34 @@ pub(super) async fn rerun(
 }
 
 /// Whether children stay.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Purging {
+    /// The children stay.
     only: bool,
 }
 
+/// What was removed.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Purged {
+    purged: Vec<Id>,
+}
+
+/// Removes an instance that has ended
+#[utoipa::path(
+    delete, path = "/instances/{id}", tag = "instances", operation_id = "purge_instance",
+    params(One, Purging),
+    responses((status = 200, description = "It is removed with its children.", body = Purged)),
+    extensions(("x-problems" = json!(["no-such-instance", "not-ended", "awaited"]))),
+)]
 pub(super) async fn purge(
     State(served): State<Served>,
-    At(id): At<InstanceId>,
+    At(One { id }): At<One>,
     Parameters(Purging { only }): Parameters<Purging>,
 ) -> Answer {
     let children = if only { Children::Not } else { Children::Too };
     let purged = served.host.purge(&id, children).await?;
-    let purged: Vec<_> = purged.iter().map(InstanceId::as_str).collect();
-    Ok(Json(json!({ "purged": purged })).into_response())
+    let purged = purged.iter().map(Into::into).collect();
+    Ok(shown(Purged { purged }).into_response())
 }
