@@ -29,6 +29,7 @@ mod payloads;
 mod recover;
 mod registry;
 mod removal;
+mod schedules;
 mod snapshot;
 mod state;
 mod submit;
