@@ -22,6 +22,9 @@ pub use times::{InvalidTimes, Times};
 /// The tag by which instances of a schedule are found; its value is the schedule's name.
 pub const TAG: &str = "schedule";
 
+/// The tag of such an instance that says when its firing was due.
+pub const DUE_TAG: &str = "scheduled_at";
+
 /// A firing that comes so late counts as on time: a host needs a moment to be restarted.
 pub const ON_TIME_MS: DurationMs = 10_000;
 
@@ -189,7 +192,7 @@ pub struct Schedule {
     pub workflow: Name,
     /// The input of each instance.
     pub input: Json,
-    /// Tags of each instance, beside [`TAG`].
+    /// Tags of each instance, beside [`TAG`] and [`DUE_TAG`].
     pub tags: Vec<(String, String)>,
     /// What a firing does while an instance has not ended.
     pub overlap: Overlap,
@@ -199,6 +202,23 @@ pub struct Schedule {
     pub catch_up_max: u32,
     /// No firing is after then.
     pub until: Option<Timestamp>,
+}
+
+/// A schedule that cannot be set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSchedule {
+    /// Its times are wrong.
+    #[error(transparent)]
+    Times(#[from] InvalidTimes),
+    /// It would make up none or too many at once.
+    #[error("the most firings that are made up at once are 1 to {CATCH_UP_MAX}")]
+    CatchUp,
+    /// A tag is given by the host.
+    #[error("the tag `{0}` is given by the host; choose another")]
+    Tag(String),
+    /// It does not fire any more.
+    #[error("it would never fire: there is no such day, or its end is before the next firing")]
+    Never,
 }
 
 /// Where a schedule stands.
@@ -329,6 +349,55 @@ pub struct Due {
 }
 
 impl Schedule {
+    /// One that says no more than it must.
+    #[must_use]
+    pub fn new(name: ScheduleName, times: Times, workflow: Name, input: Json) -> Self {
+        Self {
+            name,
+            times,
+            workflow,
+            input,
+            tags: Vec::new(),
+            overlap: Overlap::default(),
+            catch_up_ms: CATCH_UP_DEFAULT_MS,
+            catch_up_max: CATCH_UP_DEFAULT_MAX,
+            until: None,
+        }
+    }
+
+    /// Whether it may be set at `now`.
+    ///
+    /// # Errors
+    /// If a number is out of its range, a tag is the host's own, or it would never fire.
+    pub fn check(&self, now: Timestamp) -> Result<(), InvalidSchedule> {
+        if !(1..=CATCH_UP_MAX).contains(&self.catch_up_max) {
+            return Err(InvalidSchedule::CatchUp);
+        }
+        let own = |(key, _): &&(String, String)| [TAG, DUE_TAG].contains(&key.as_str());
+        if let Some((key, _)) = self.tags.iter().find(own) {
+            return Err(InvalidSchedule::Tag(key.clone()));
+        }
+        match self.after(now) {
+            Some(_) => Ok(()),
+            None => Err(InvalidSchedule::Never),
+        }
+    }
+
+    /// Where it stands once it is set at `now` in place of another. Firings that are still to be
+    /// decided are forgotten where it is to fire at other times.
+    #[must_use]
+    pub fn stands_after(&self, before: &Self, standing: &Standing, now: Timestamp) -> Standing {
+        let same_times = self.times == before.times && self.until == before.until;
+        Standing {
+            changed_at: now,
+            decided_until: match same_times {
+                true => standing.decided_until,
+                false => now,
+            },
+            ..standing.clone()
+        }
+    }
+
     /// What is due at `now`. Nothing while it is paused.
     #[must_use]
     pub fn due(&self, standing: &Standing, now: Timestamp) -> Due {
@@ -382,11 +451,21 @@ impl Schedule {
         InstanceId::of_firing(self.name.as_str(), due_at)
     }
 
-    /// The tags of its instances.
+    /// The tags of that instance.
     #[must_use]
-    pub fn instance_tags(&self) -> Vec<(String, String)> {
-        let ours = (TAG.to_owned(), self.name.to_string());
-        self.tags.iter().cloned().chain([ours]).collect()
+    pub fn tags_of(&self, due_at: Timestamp) -> Vec<(String, String)> {
+        let ours = [
+            (TAG.to_owned(), self.name.to_string()),
+            (DUE_TAG.to_owned(), due_at.to_string()),
+        ];
+        self.tags.iter().cloned().chain(ours).collect()
+    }
+
+    /// Whether an instance with these tags is one of this schedule.
+    #[must_use]
+    pub fn is_of(&self, tags: &[(String, String)]) -> bool {
+        let is_ours = |(key, value): &(String, String)| key == TAG && value == self.name.as_str();
+        tags.iter().any(is_ours)
     }
 }
 

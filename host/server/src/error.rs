@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::capsule::CapsuleError;
+use wfhost_core::schedule::{InvalidSchedule, InvalidTimes, ScheduleName};
 use wfhost_core::{Digest, InstanceId, Name, Role, Status};
 use wfhost_store::{BindingError, OpenError, SubmitError};
 
@@ -54,6 +55,21 @@ pub enum Error {
     NoSuchInstance {
         /// Which.
         id: InstanceId,
+    },
+    /// There is no schedule of that name.
+    #[error("there is no schedule `{name}`; `wfhost schedules` shows those there are")]
+    NoSuchSchedule {
+        /// Which.
+        name: ScheduleName,
+    },
+    /// The schedule cannot be set.
+    #[error(transparent)]
+    InvalidSchedule(#[from] InvalidSchedule),
+    /// There are as many schedules as there may be.
+    #[error("there are {max} schedules already, which are the most; delete one first")]
+    TooManySchedules {
+        /// How many there may be.
+        max: usize,
     },
     /// No module offers that workflow.
     #[error("no module offers the workflow `{name}`; {}", known_workflows(.known))]
@@ -289,6 +305,9 @@ impl Error {
             | Self::Rejected { .. }
             | Self::ModuleRemoved { .. }
             | Self::NoSuchInstance { .. }
+            | Self::NoSuchSchedule { .. }
+            | Self::InvalidSchedule(_)
+            | Self::TooManySchedules { .. }
             | Self::NoSuchWorkflow { .. }
             | Self::InvalidInput { .. }
             | Self::IdInUse { .. }
@@ -322,6 +341,12 @@ impl Error {
             | Self::Listen(_)
             | Self::Unknown => false,
         }
+    }
+}
+
+impl From<InvalidTimes> for Error {
+    fn from(error: InvalidTimes) -> Self {
+        Self::InvalidSchedule(error.into())
     }
 }
 

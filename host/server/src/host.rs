@@ -13,6 +13,7 @@ use wfhost_store::{Moved, NewModule, Store};
 use crate::checked::{Checked, offered_once, prepare};
 use crate::engine::{Bounds, Clock, Engine, Modules, Observed, Running, Script, Setup};
 use crate::error::Error;
+use crate::schedules::Schedules;
 use crate::tidy::{self, Retention};
 
 /// An outside world made up for a test.
@@ -131,6 +132,7 @@ pub struct Host {
     pub(crate) retention: Retention,
     /// Lets what is kept too long go; stops with the host.
     tidying: Option<tokio::task::JoinHandle<()>>,
+    pub(crate) schedules: Arc<Schedules>,
 }
 
 impl Host {
@@ -224,7 +226,9 @@ impl Host {
             one_by_one: options.one_by_one,
         };
         let running = Running::start(Arc::clone(&store), sandbox, setup);
+        let schedules = Schedules::new(Arc::clone(&running.engine), payload_bytes_max);
         Self {
+            schedules: Arc::new(schedules),
             running: Some(running),
             store,
             payload_bytes_max,
@@ -248,7 +252,7 @@ impl Host {
     /// # Errors
     /// If the last commit failed.
     pub async fn close(mut self) -> Result<(), Error> {
-        self.stop_tidying();
+        self.stop_tasks();
         let (running, store) = (self.running.take(), Arc::clone(&self.store));
         let closed = tokio::task::spawn_blocking(move || {
             if let Some(running) = running {
@@ -406,7 +410,8 @@ impl Settled {
 }
 
 impl Host {
-    fn stop_tidying(&mut self) {
+    fn stop_tasks(&mut self) {
+        self.schedules.stop();
         if let Some(tidying) = self.tidying.take() {
             tidying.abort();
         }
@@ -415,7 +420,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        self.stop_tidying();
+        self.stop_tasks();
         if let Some(running) = self.running.take() {
             running.stop();
             // Not left to whoever lets the store go last: that may be its own writer, who calls

@@ -38,6 +38,7 @@ mod narrate;
 pub mod package;
 mod plan;
 mod replay;
+mod schedules;
 pub mod serve;
 mod start;
 mod starting;
@@ -62,6 +63,7 @@ pub use migrate::{
 pub use narrate::{Narrator, Told, waits_for};
 pub use plan::{Plan, PlanOptions, UpgradeOptions};
 pub use replay::Replayed;
+pub use schedules::Scheduled;
 pub use start::{Reuse, StartRequest};
 pub use starting::RerunRequest;
 pub use tidy::Retention;
@@ -72,6 +74,10 @@ pub use wfhost_core::interface::{DefinitionDiff, Fate, InterfaceDiff, ModuleDiff
 pub use wfhost_core::record::{Entry, Event, Record, StallReason, StateWrite};
 pub use wfhost_core::replay::Divergence;
 pub use wfhost_core::reset::{Lost, LostActivity, LostChild, LostEvent, LostTimer};
+pub use wfhost_core::schedule::{
+    Firing, InvalidSchedule, InvalidTimes, Outcome, Overlap, Schedule, ScheduleName, SkipReason,
+    Standing, Times,
+};
 pub use wfhost_core::schema::{Change, Impact};
 pub use wfhost_core::{
     Binding, Candidate, DeploymentKind, DeploymentNumber, Digest, Failure, Instance, InstanceId,

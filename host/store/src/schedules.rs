@@ -3,7 +3,7 @@
 //! They are no part of the log: what a firing starts is an instance, whose id follows from the
 //! firing. Each change is one transaction of its own.
 
-use redb::{ReadTransaction, ReadableTable, TableError};
+use redb::{ReadTransaction, TableError};
 use wfhost_core::schedule::{Schedule, ScheduleName, Standing};
 
 use crate::error::{Error, Fault};

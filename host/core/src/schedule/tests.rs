@@ -11,16 +11,12 @@ fn minute(minute: u64) -> Timestamp {
 }
 
 fn every_minute() -> Schedule {
+    let times = Times::new("* * * * *", "UTC").unwrap();
+    let (name, workflow) = ("tick".parse().unwrap(), "Tick".parse().unwrap());
     Schedule {
-        name: "tick".parse().unwrap(),
-        times: Times::new("* * * * *", "UTC").unwrap(),
-        workflow: "Tick".parse().unwrap(),
-        input: Json::null(),
-        tags: Vec::new(),
-        overlap: Overlap::Skip,
         catch_up_ms: 10 * 60_000,
         catch_up_max: 3,
-        until: None,
+        ..Schedule::new(name, times, workflow, Json::null())
     }
 }
 
@@ -165,5 +161,66 @@ fn a_firing_has_one_id_that_fits() {
     assert_ne!(long, schedule.instance_of(minute(1)));
     for bad in ["", "a b", "a/b", &"x".repeat(65)] {
         assert!(bad.parse::<ScheduleName>().is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn what_cannot_be_set_is_refused() {
+    assert_eq!(every_minute().check(minute(0)), Ok(()));
+    let tag = |key: &str| vec![(key.to_owned(), "a".to_owned())];
+    for (schedule, words) in [
+        (
+            Schedule {
+                catch_up_max: 0,
+                ..every_minute()
+            },
+            "1 to 1000",
+        ),
+        (
+            Schedule {
+                tags: tag(TAG),
+                ..every_minute()
+            },
+            "the tag `schedule`",
+        ),
+        (
+            Schedule {
+                until: Some(minute(0)),
+                ..every_minute()
+            },
+            "never fire",
+        ),
+        (
+            Schedule {
+                times: Times::new("0 0 30 2 *", "UTC").unwrap(),
+                ..every_minute()
+            },
+            "never fire",
+        ),
+    ] {
+        let told = schedule.check(minute(0)).unwrap_err().to_string();
+        assert!(told.contains(words), "{told}");
+    }
+}
+
+#[test]
+fn a_change_of_its_times_counts_from_the_change_and_another_forgets_nothing() {
+    let before = every_minute();
+    let standing = Standing::new(minute(0));
+    let input = Schedule {
+        input: Json::parse("1").unwrap(),
+        ..every_minute()
+    };
+    let times = Schedule {
+        times: Times::new("*/2 * * * *", "UTC").unwrap(),
+        ..every_minute()
+    };
+    for (after, decided_until) in [(input, minute(0)), (times, minute(5))] {
+        let stands = after.stands_after(&before, &standing, minute(5));
+        assert_eq!(stands.decided_until, decided_until);
+        assert_eq!(
+            (stands.created_at, stands.changed_at),
+            (minute(0), minute(5))
+        );
     }
 }

@@ -662,7 +662,7 @@ impl Engine {
     }
 
     /// The data file or this program has failed: nothing goes on, and all who wait are told.
-    fn lose(&self) {
+    pub(crate) fn lose(&self) {
         self.lost.store(true, Ordering::Release);
         self.close_queue();
         self.gate.lose();
@@ -676,7 +676,7 @@ impl Engine {
     }
 
     /// Whether the host is being closed: nothing that reaches the outside begins any more.
-    fn stopping(&self) -> bool {
+    pub(crate) fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 

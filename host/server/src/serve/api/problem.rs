@@ -74,6 +74,9 @@ impl From<Error> for Problem {
         let (status, code) = match &error {
             Error::NoSuchInstance { .. } => (StatusCode::NOT_FOUND, "no-such-instance"),
             Error::NoSuchWorkflow { .. } => (StatusCode::NOT_FOUND, "no-such-workflow"),
+            Error::NoSuchSchedule { .. } => (StatusCode::NOT_FOUND, "no-such-schedule"),
+            Error::InvalidSchedule(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-schedule"),
+            Error::TooManySchedules { .. } => (StatusCode::CONFLICT, "too-many-schedules"),
             Error::NoSuchTurn { .. } => (StatusCode::NOT_FOUND, "no-such-turn"),
             Error::Rejected { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "module-rejected"),
             Error::InvalidInput { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-input"),
