@@ -1,6 +1,8 @@
 //! Instances, histories and modules as JSON that others can rely on: field names in snake case,
 //! times in RFC 3339, a field that does not apply is null.
 
+mod schedules;
+
 use serde_json::{Map, Value, json};
 use wfhost_core::interface::{DefinitionDiff, Fate, InterfaceDiff, ModuleDiff};
 use wfhost_core::record::{
@@ -17,6 +19,9 @@ use wfhost_core::{
 use crate::migrate::{Deployed, Migrated, ResetDone};
 use crate::plan::Plan;
 use crate::verdict::{Compared, InstanceVerdict, Verdict};
+
+pub(crate) use schedules::catch_up;
+pub use schedules::schedule;
 
 /// An instance: `id`, `run`, `workflow`, `module`, `moved_after` (the turn after which it was moved
 /// there, if it was in this generation), `status`, `reason` (when stalled), `input`,

@@ -21,6 +21,7 @@ mod query;
 mod replay;
 mod rerun;
 mod run;
+mod schedules;
 mod serve;
 mod start;
 mod state;
@@ -107,6 +108,7 @@ enum Command {
     Replay(replay::Replay),
     Export(export::Export),
     Serve(serve::Serve),
+    Schedules(schedules::Schedules),
     #[command(subcommand)]
     State(state::State),
     Deploy(deploy::Deploy),
@@ -138,6 +140,7 @@ impl Command {
             Self::History(history) => history.run().await,
             Self::Replay(replay) => replay.run().await,
             Self::Serve(serve) => serve.run().await,
+            Self::Schedules(schedules) => schedules.run().await,
             Self::Export(export) => export.run().await,
             Self::State(state) => state.run().await,
             Self::Deploy(deploy) => deploy.run().await,

@@ -2,11 +2,12 @@
 //!
 //! Bodies are JSON, as in [`crate::view`]. Errors are problem details (RFC 9457) with a stable
 //! `code`. `Idempotency-Key` on a start, an event, a cancellation, a termination, a suspension, a
-//! resumption or an update makes it happen once, however often it is sent.
+//! resumption, an update or a trigger of a schedule makes it happen once, however often it is sent.
 
 mod instances;
 mod modules;
 mod problem;
+mod schedules;
 mod state;
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -38,6 +39,7 @@ pub(super) fn routes() -> Router<Served> {
         .route(&of_one("suspend"), post(instances::suspend))
         .route(&of_one("resume"), post(instances::resume))
         .route(&of_one("rerun"), post(instances::rerun))
+        .merge(schedule_routes())
         .route("/state", get(state::list))
         .route(
             "/state/{*key}",
@@ -51,6 +53,23 @@ pub(super) fn routes() -> Router<Served> {
         .route("/deployments/abort", post(modules::abort))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(no_such_route)
+}
+
+fn schedule_routes() -> Router<Served> {
+    let one = "/schedules/{name}";
+    let of_one = |rest: &str| format!("{one}/{rest}");
+    Router::new()
+        .route("/schedules", get(schedules::list))
+        .route(
+            one,
+            get(schedules::show)
+                .put(schedules::put)
+                .delete(schedules::delete),
+        )
+        .route(&of_one("next"), get(schedules::next))
+        .route(&of_one("pause"), post(schedules::pause))
+        .route(&of_one("resume"), post(schedules::resume))
+        .route(&of_one("trigger"), post(schedules::trigger))
 }
 
 async fn health() -> Json<Value> {

@@ -84,7 +84,7 @@ pub(super) async fn start(
     Ok(created(&id))
 }
 
-fn created(id: &InstanceId) -> Response {
+pub(super) fn created(id: &InstanceId) -> Response {
     let location = [(header::LOCATION, format!("/api/v1/instances/{id}"))];
     let body = Json(json!({ "id": id.as_str() }));
     (StatusCode::CREATED, location, body).into_response()
@@ -98,7 +98,7 @@ fn reuse(word: &str) -> Result<Reuse, Problem> {
     })
 }
 
-fn time(name: &str, text: &str) -> Result<Timestamp, Problem> {
+pub(super) fn time(name: &str, text: &str) -> Result<Timestamp, Problem> {
     let time = humantime::parse_rfc3339(text);
     time.map(Timestamp::from_system).map_err(|error| {
         let why = format!("{error}; it takes a time in UTC such as 2030-01-31T12:00:00Z");
