@@ -279,6 +279,14 @@ pub enum Error {
         /// Where it was to listen.
         address: std::net::SocketAddr,
     },
+    /// A webhook is set up wrongly.
+    #[error("the webhook `{name}`: {why}")]
+    Webhook {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
     /// It is no capsule that this host can read, or it cannot be read or written.
     #[error(transparent)]
     Capsule(#[from] CapsuleError),
@@ -329,6 +337,7 @@ impl Error {
             | Self::WrongVersion { .. }
             | Self::InvalidKey { .. }
             | Self::Exposed { .. }
+            | Self::Webhook { .. }
             | Self::Capsule(_)
             | Self::Build(_)
             | Self::File { .. } => true,

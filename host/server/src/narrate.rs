@@ -5,6 +5,7 @@ use wfhost_core::replay::{PastTurn, Playback};
 use wfhost_core::{BrokenHistory, Instance, Name, TaskState};
 
 use crate::cli::{instance, text};
+use crate::view::HistoryRecord;
 
 /// Follows one instance's history.
 #[derive(Default)]
@@ -61,15 +62,13 @@ impl Narrator {
     /// The record as JSON.
     #[must_use]
     pub fn view(told: &Told, record: &Record) -> serde_json::Value {
+        crate::view::json(Self::record(told, record))
+    }
+
+    pub(crate) fn record(told: &Told, record: &Record) -> HistoryRecord {
         match told {
-            Told::Turn(past) => {
-                let mut row = crate::view::turn(past);
-                if matches!(record, Record::Copied(_)) {
-                    row["copied"] = true.into();
-                }
-                row
-            }
-            Told::Other { activity } => crate::view::record(record, activity.as_ref()),
+            Told::Turn(past) => HistoryRecord::turn(past, matches!(record, Record::Copied(_))),
+            Told::Other { activity } => HistoryRecord::new(record, activity.as_ref()),
         }
     }
 }

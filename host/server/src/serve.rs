@@ -6,6 +6,7 @@ mod api;
 mod dapr;
 mod entrance;
 mod guard;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,14 +14,20 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::routing::post;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub use guard::Token;
+pub use webhooks::{
+    SignatureEncoding, SignatureOptions, TimestampOptions, WebhookEvent, WebhookOptions,
+    WebhookStart,
+};
 
 use crate::error::Error;
 use crate::host::Host;
 use entrance::Entrance;
+use webhooks::Webhooks;
 
 /// How a host is served.
 #[derive(Debug, Clone)]
@@ -34,6 +41,8 @@ pub struct ServeOptions {
     pub body_bytes_max: usize,
     /// How long requests under way may take to come to their end once the host stops.
     pub stop_time_max: Duration,
+    /// What requests of other services do, under `/hooks/{name}`.
+    pub webhooks: Vec<WebhookOptions>,
 }
 
 impl Default for ServeOptions {
@@ -44,12 +53,14 @@ impl Default for ServeOptions {
             // The largest payload and module, and what stands around them.
             body_bytes_max: 72 * 1024 * 1024,
             stop_time_max: Duration::from_secs(10),
+            webhooks: Vec::new(),
         }
     }
 }
 
 impl ServeOptions {
-    /// Whether a host may be served so at this address: one that others can reach asks for a token.
+    /// Whether a host may be served so at this address: one that others can reach asks for a token,
+    /// and webhooks are such that they can be served.
     ///
     /// # Errors
     /// If it may not.
@@ -57,8 +68,15 @@ impl ServeOptions {
         if self.token.is_none() && !address.ip().is_loopback() {
             return Err(Error::Exposed { address });
         }
-        Ok(())
+        Webhooks::new(&self.webhooks).map(drop)
     }
+}
+
+/// The OpenAPI 3.1 document of the host's own API, as a running host serves it under
+/// `/api/v1/openapi.json`. It is the same for all hosts of this version.
+#[must_use]
+pub fn openapi() -> serde_json::Value {
+    api::document()
 }
 
 /// What handlers share.
@@ -66,6 +84,7 @@ impl ServeOptions {
 struct Served {
     host: Arc<Host>,
     options: Arc<ServeOptions>,
+    webhooks: Webhooks,
     /// True once the host stops: who waits for something is told that it has not come.
     stopping: Stopping,
     /// Asks the host to stop.
@@ -103,7 +122,9 @@ pub async fn serve(
     host.drive_all().await?;
     let (tell, stopping) = watch::channel(false);
     let stop_time_max = options.stop_time_max;
+    let webhooks = Webhooks::new(&options.webhooks)?;
     let served = Served {
+        webhooks,
         host: Arc::new(host),
         options: Arc::new(options),
         stopping: Stopping(stopping),
@@ -150,7 +171,8 @@ async fn close(mut host: Arc<Host>) -> Result<(), Error> {
 fn router(served: Served) -> Router {
     Router::new()
         .merge(dapr::routes())
-        .nest("/api/v1", api::routes())
+        .merge(api::routes())
+        .route("/hooks/{name}", post(webhooks::receive))
         .fallback(api::no_such_route)
         .layer(DefaultBodyLimit::max(served.options.body_bytes_max))
         .layer(axum::middleware::from_fn_with_state(

@@ -16,6 +16,7 @@ mod look;
 mod migrate;
 mod modules;
 mod new;
+mod openapi;
 mod purge;
 mod query;
 mod replay;
@@ -109,6 +110,7 @@ enum Command {
     Export(export::Export),
     Serve(serve::Serve),
     Schedules(schedules::Schedules),
+    Openapi(openapi::OpenApi),
     #[command(subcommand)]
     State(state::State),
     Deploy(deploy::Deploy),
@@ -141,6 +143,7 @@ impl Command {
             Self::Replay(replay) => replay.run().await,
             Self::Serve(serve) => serve.run().await,
             Self::Schedules(schedules) => schedules.run().await,
+            Self::Openapi(openapi) => openapi.run(),
             Self::Export(export) => export.run().await,
             Self::State(state) => state.run().await,
             Self::Deploy(deploy) => deploy.run().await,

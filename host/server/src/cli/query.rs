@@ -1,7 +1,6 @@
 //! What is asked of a workflow's code: queries, and updates that it answers.
 
 use clap::Args;
-use serde_json::json;
 use wfhost_core::{Instance, Json, Name};
 
 use super::hosting::Hosting;
@@ -131,7 +130,7 @@ impl Asking {
 
     fn print(&self, answer: &Answer) -> Result<Exit, Failure> {
         if self.json {
-            print(&view::outcome_of(json!({}), answer).to_string())?;
+            print(&view::outcome(answer).to_string())?;
         }
         match answer {
             Ok(answer) if !self.json => print(answer.as_str())?,

@@ -4,76 +4,113 @@
 //! `code`. `Idempotency-Key` on a start, an event, a cancellation, a termination, a suspension, a
 //! resumption, an update or a trigger of a schedule makes it happen once, however often it is sent.
 
+mod document;
 mod instances;
 mod modules;
 mod problem;
 mod schedules;
 mod state;
 
+use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::routing::{get, post};
+use axum::http::{StatusCode, Uri, header};
+use axum::response::IntoResponse;
 use axum::{Json, Router};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+pub(super) use document::document;
 pub(super) use problem::Problem;
 
 use super::Served;
-use crate::Json as Payload;
+use crate::view::{Called, Id};
+use crate::{InstanceId, Json as Payload, Name};
+
+/// Where the API is.
+const ROOT: &str = "/api/v1";
 
 pub(super) fn routes() -> Router<Served> {
-    let one = "/instances/{id}";
-    let of_one = |rest: &str| format!("{one}/{rest}");
-    Router::new()
-        .route("/health", get(health))
-        .route("/instances", get(instances::list).post(instances::start))
-        .route(one, get(instances::show).delete(instances::purge))
-        .route(&of_one("history"), get(instances::history))
-        .route(&of_one("events/{name}"), post(instances::raise_event))
-        .route(&of_one("queries/{name}"), post(instances::query))
-        .route(&of_one("updates/{name}"), post(instances::update))
-        .route(&of_one("cancel"), post(instances::cancel))
-        .route(&of_one("terminate"), post(instances::terminate))
-        .route(&of_one("suspend"), post(instances::suspend))
-        .route(&of_one("resume"), post(instances::resume))
-        .route(&of_one("rerun"), post(instances::rerun))
-        .merge(schedule_routes())
-        .route("/state", get(state::list))
-        .route(
-            "/state/{*key}",
-            get(state::read).put(state::write).delete(state::delete),
-        )
-        .route(&of_one("migrate"), post(modules::migrate))
-        .route("/modules", get(modules::list).post(modules::deploy))
-        .route("/deployments", get(modules::deployments))
-        .route("/deployments/rollback", post(modules::rollback))
-        .route("/deployments/promote", post(modules::promote))
-        .route("/deployments/abort", post(modules::abort))
+    let (routes, _) = described().split_for_parts();
+    let routes = routes
         .method_not_allowed_fallback(method_not_allowed)
-        .fallback(no_such_route)
+        .fallback(no_such_route);
+    Router::new().nest(ROOT, routes)
 }
 
-fn schedule_routes() -> Router<Served> {
-    let one = "/schedules/{name}";
-    let of_one = |rest: &str| format!("{one}/{rest}");
-    Router::new()
-        .route("/schedules", get(schedules::list))
-        .route(
-            one,
-            get(schedules::show)
-                .put(schedules::put)
-                .delete(schedules::delete),
-        )
-        .route(&of_one("next"), get(schedules::next))
-        .route(&of_one("pause"), post(schedules::pause))
-        .route(&of_one("resume"), post(schedules::resume))
-        .route(&of_one("trigger"), post(schedules::trigger))
+/// The routes with what their attributes say of them. A route is a handler with `#[utoipa::path]`
+/// and a line here: what is not described is not served.
+fn described() -> OpenApiRouter<Served> {
+    OpenApiRouter::new()
+        .routes(routes!(health))
+        .routes(routes!(openapi))
+        .routes(routes!(instances::list, instances::start))
+        .routes(routes!(instances::show, instances::purge))
+        .routes(routes!(instances::history))
+        .routes(routes!(instances::raise_event))
+        .routes(routes!(instances::query))
+        .routes(routes!(instances::update))
+        .routes(routes!(instances::cancel))
+        .routes(routes!(instances::terminate))
+        .routes(routes!(instances::suspend))
+        .routes(routes!(instances::resume))
+        .routes(routes!(instances::rerun))
+        .routes(routes!(modules::migrate))
+        .routes(routes!(schedules::list))
+        .routes(routes!(schedules::show, schedules::put, schedules::delete))
+        .routes(routes!(schedules::next))
+        .routes(routes!(schedules::pause))
+        .routes(routes!(schedules::resume))
+        .routes(routes!(schedules::trigger))
+        .routes(routes!(state::list))
+        .routes(routes!(state::read, state::write, state::delete))
+        .routes(routes!(modules::list, modules::deploy))
+        .routes(routes!(modules::deployments))
+        .routes(routes!(modules::rollback))
+        .routes(routes!(modules::promote))
+        .routes(routes!(modules::abort))
 }
 
+/// That a host is there.
+#[derive(Serialize, ToSchema)]
+struct Health {
+    #[schema(pattern = "^ok$")]
+    status: String,
+    /// The host's version.
+    version: String,
+}
+
+/// Says that the host is there
+#[utoipa::path(
+    get, path = "/health", tag = "service", operation_id = "health", security(()),
+    responses((status = 200, description = "It is.", body = Health)),
+)]
 async fn health() -> Json<Value> {
-    Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
+    shown(Health {
+        status: "ok".into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+    })
+}
+
+/// This document
+///
+/// It tells what every host of this version can do, and nothing of this one, so anybody may read it.
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "service", operation_id = "openapi", security(()),
+    responses((status = 200, description = "OpenAPI 3.1.", body = Value)),
+)]
+async fn openapi() -> impl IntoResponse {
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (kind, document::text())
+}
+
+/// An answer, its fields by name.
+fn shown(view: impl Serialize) -> Json<Value> {
+    Json(crate::view::json(view))
 }
 
 pub(super) async fn no_such_route(uri: Uri) -> Problem {
@@ -87,6 +124,24 @@ async fn method_not_allowed(uri: Uri) -> Problem {
     Problem::new(status, "method-not-allowed", detail)
 }
 
+/// The instance that a call is about.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct One {
+    #[param(value_type = Id)]
+    id: InstanceId,
+}
+
+/// The instance that a call is about, and what of it.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct Part {
+    #[param(value_type = Id)]
+    id: InstanceId,
+    #[param(value_type = Called)]
+    name: Name,
+}
+
 /// A body of named fields; an empty one has none of them. Unknown names are refused.
 struct Body<T>(T);
 
@@ -96,6 +151,10 @@ impl<T: DeserializeOwned> FromRequest<Served> for Body<T> {
     async fn from_request(request: Request, served: &Served) -> Result<Self, Problem> {
         let Raw(text) = Raw::from_request(request, served).await?;
         let text = if text.is_empty() { "{}" } else { &text };
+        // A list would be read as the fields in their order.
+        if !text.starts_with('{') {
+            return Err(Problem::bad_body(&"it is an object with named fields"));
+        }
         let fields = serde_json::from_str(text);
         fields.map(Self).map_err(|error| Problem::bad_body(&error))
     }
@@ -124,12 +183,27 @@ impl FromRequest<Served> for Raw {
     type Rejection = Problem;
 
     async fn from_request(request: Request, served: &Served) -> Result<Self, Problem> {
-        let bytes = axum::body::Bytes::from_request(request, served).await;
-        let bytes = bytes.map_err(|rejection| {
-            Problem::new(rejection.status(), "bad-body", rejection.body_text())
-        })?;
+        let Whole(bytes) = Whole::from_request(request, served).await?;
         let text = std::str::from_utf8(&bytes).map_err(|error| Problem::bad_body(&error))?;
         Ok(Self(text.trim().to_owned()))
+    }
+}
+
+/// A body as it came.
+struct Whole(Bytes);
+
+impl FromRequest<Served> for Whole {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, served: &Served) -> Result<Self, Problem> {
+        let bytes = Bytes::from_request(request, served).await;
+        bytes.map(Self).map_err(|rejection| {
+            let code = match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => "too-large",
+                _ => "bad-body",
+            };
+            Problem::new(rejection.status(), code, rejection.body_text())
+        })
     }
 }
 
@@ -160,12 +234,39 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Served> for At<T> {
     }
 }
 
-/// The request key, if one was sent.
-fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let key = headers.get("idempotency-key").map(|it| it.to_str());
-    let key = key.transpose().map_err(|_| {
-        let status = StatusCode::BAD_REQUEST;
-        Problem::new(status, "bad-header", "`Idempotency-Key` is plain text")
-    })?;
-    Ok(key.map(str::to_owned))
+/// Makes a request happen once, however often it is sent.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+struct Once {
+    /// A key of the caller's own choice. A request with a key that was used for the same thing
+    /// before changes nothing, and is answered as that was.
+    #[param(
+        rename = "Idempotency-Key",
+        required = false,
+        min_length = 1,
+        max_length = 255,
+        pattern = "^[!-~]([ -~]*[!-~])?$"
+    )]
+    key: Option<String>,
+}
+
+/// The longest request key, in bytes. Keys are remembered as long as their instance.
+const KEY_BYTES_MAX: usize = 255;
+
+impl FromRequestParts<Served> for Once {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Served) -> Result<Self, Problem> {
+        let Some(key) = parts.headers.get("idempotency-key") else {
+            return Ok(Self { key: None });
+        };
+        let fits = |key: &&str| (1..=KEY_BYTES_MAX).contains(&key.len());
+        let key = key.to_str().ok().filter(fits).ok_or_else(|| {
+            let why = format!("`Idempotency-Key` is 1 to {KEY_BYTES_MAX} characters of plain text");
+            Problem::bad_header(why)
+        })?;
+        Ok(Self {
+            key: Some(key.to_owned()),
+        })
+    }
 }

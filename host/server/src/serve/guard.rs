@@ -28,12 +28,19 @@ impl Token {
     }
 }
 
-/// Answers whether the service is up, which anybody may ask.
-const OPEN: [&str; 3] = ["/api/v1/health", "/v1.0/healthz", "/v1.0/healthz/outbound"];
+/// Anybody may ask whether the service is up, and how it is called: the document is the same for all
+/// hosts of a version, and tells nothing of this one.
+const OPEN: [&str; 4] = [
+    "/api/v1/health",
+    "/api/v1/openapi.json",
+    "/v1.0/healthz",
+    "/v1.0/healthz/outbound",
+];
 
 pub(super) async fn guard(State(served): State<Served>, request: Request, next: Next) -> Response {
     let headers = request.headers();
-    let refused = if OPEN.contains(&request.uri().path()) {
+    let path = request.uri().path();
+    let refused = if OPEN.contains(&path) || served.webhooks.is_signed(path) {
         None
     } else {
         match &served.options.token {

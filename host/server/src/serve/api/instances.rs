@@ -8,12 +8,16 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event as SentEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use chrono::DateTime;
 use futures_util::Stream;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, ToSchema};
 use wfhost_core::Status;
 
-use super::{At, Body, Input, Parameters, Problem, key};
+use super::{At, Body, Input, Once, One, Parameters, Part, Problem, shown};
 use crate::asking::Children;
 use crate::follow::Followed;
 use crate::host::Host;
@@ -21,7 +25,8 @@ use crate::narrate::Narrator;
 use crate::serve::{Served, Stopping};
 use crate::start::{Reuse, StartRequest};
 use crate::starting::RerunRequest;
-use crate::{Digest, Event, Failure, InstanceId, Name, Query, Timestamp, view};
+use crate::view::{self, Called, HistoryRecord, Id};
+use crate::{Digest, Event, Failure, InstanceId, Name, Query, Timestamp};
 
 type Answer = Result<Response, Problem>;
 
@@ -32,33 +37,66 @@ const WAIT_MAX: Duration = Duration::from_secs(300);
 const PAGE_MAX: usize = 1_000;
 
 /// What a start takes.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Start {
+    #[schema(value_type = Called)]
     workflow: Name,
     #[serde(default)]
     input: Value,
+    /// Left out: one is made up.
+    #[schema(value_type = Option<Id>)]
     id: Option<InstanceId>,
+    /// For searching.
     #[serde(default)]
     tags: std::collections::BTreeMap<String, String>,
+    /// What happens if the id is in use. Left out: the start is refused.
+    #[schema(schema_with = reuse_words)]
     reuse: Option<String>,
+    /// The first turn is not before then.
+    #[schema(format = DateTime)]
     begins_at: Option<String>,
+    /// Events that are there from the start, oldest first.
     #[serde(default)]
     events: Vec<Raised>,
 }
 
+fn reuse_words() -> RefOr<Schema> {
+    view::one_of_or_null(Reuse::ALL.map(Reuse::as_str))
+}
+
 /// An event that comes with a start.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Raised {
+    #[schema(value_type = Called)]
     name: Name,
     #[serde(default)]
     payload: Value,
 }
 
+/// The instance that was started.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Created {
+    id: Id,
+}
+
+/// Starts an instance
+#[utoipa::path(
+    post, path = "/instances", tag = "instances", operation_id = "start_instance",
+    params(Once),
+    request_body = Start,
+    responses((
+        status = 201, description = "It is started, and that is durable.", body = Created,
+        headers(("Location" = String, description = "Where it is.")),
+    )),
+    extensions(("x-problems" = json!([
+        "no-such-workflow", "invalid-input", "id-in-use", "key-in-use", "module-removed", "too-large",
+    ]))),
+)]
 pub(super) async fn start(
     State(served): State<Served>,
-    headers: HeaderMap,
+    Once { key }: Once,
     Body(start): Body<Start>,
 ) -> Answer {
     let events = start.events.into_iter().map(|event| Event {
@@ -69,7 +107,7 @@ pub(super) async fn start(
     let request = StartRequest {
         id: start.id,
         tags: start.tags.into_iter().collect(),
-        key: key(&headers)?,
+        key,
         reuse: start
             .reuse
             .as_deref()
@@ -86,7 +124,7 @@ pub(super) async fn start(
 
 pub(super) fn created(id: &InstanceId) -> Response {
     let location = [(header::LOCATION, format!("/api/v1/instances/{id}"))];
-    let body = Json(json!({ "id": id.as_str() }));
+    let body = shown(Created { id: id.into() });
     (StatusCode::CREATED, location, body).into_response()
 }
 
@@ -99,28 +137,58 @@ fn reuse(word: &str) -> Result<Reuse, Problem> {
 }
 
 pub(super) fn time(name: &str, text: &str) -> Result<Timestamp, Problem> {
-    let time = humantime::parse_rfc3339(text);
-    time.map(Timestamp::from_system).map_err(|error| {
-        let why = format!("{error}; it takes a time in UTC such as 2030-01-31T12:00:00Z");
+    let time = DateTime::parse_from_rfc3339(text).map_err(|error| {
+        let why = format!("{error}; it takes a time such as 2030-01-31T12:00:00Z");
         Problem::bad_parameter(name, &why)
-    })
+    })?;
+    // Before 1970 there was nothing.
+    Ok(Timestamp(time.timestamp_millis().try_into().unwrap_or(0)))
 }
 
-/// Which instances are listed, and how many. Several statuses and tags are divided by commas.
-#[derive(Default, Deserialize)]
+/// Which instances are listed, and how many.
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Filter {
+    #[param(value_type = Called)]
     workflow: Option<Name>,
+    /// Any of these.
+    #[param(value_type = Vec<view::Status>, style = Form, explode = false)]
     status: Option<String>,
-    /// `KEY=VALUE`.
+    /// All of these, each `KEY=VALUE`.
+    #[param(schema_with = tags, style = Form, explode = false)]
     tag: Option<String>,
+    /// The children of this instance.
+    #[param(value_type = Id)]
     parent: Option<InstanceId>,
+    /// Those that run on this module; the begin of its digest is enough.
+    #[param(value_type = String, pattern = "^(sha256:)?[0-9a-f]{1,64}$")]
     module: Option<String>,
+    #[param(value_type = String, format = DateTime)]
     created_after: Option<String>,
+    #[param(value_type = String, format = DateTime)]
     created_before: Option<String>,
     newest_first: bool,
+    /// The most that are answered at once; 100 if it is left out.
+    #[param(value_type = u32, minimum = 1, maximum = 1000)]
     limit: Option<usize>,
+    /// What `next` of the page before says.
     after: Option<u64>,
+}
+
+fn tags() -> RefOr<Schema> {
+    let tag = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^[^=,]+=[^,]*$"));
+    ArrayBuilder::new().items(tag).into()
+}
+
+/// A page of a list of instances.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Instances {
+    instances: Vec<view::Summary>,
+    /// Where the next page begins; null if there is none.
+    next: Option<u64>,
 }
 
 impl Filter {
@@ -159,17 +227,34 @@ impl Filter {
 
 /// The module whose digest begins so.
 pub(super) fn module(host: &Host, start: &str) -> Result<Digest, Problem> {
+    let digits = start.strip_prefix("sha256:").unwrap_or(start);
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if !(1..=64).contains(&digits.len()) || !digits.bytes().all(is_digit) {
+        let why = "it is the module's digest, or the begin of it: sha256: and hexadecimal digits";
+        return Err(Problem::bad_parameter("module", &why));
+    }
     let modules = host.modules()?;
     let mut found = modules
         .iter()
-        .filter(|it| it.digest.to_string().starts_with(start));
+        .filter(|it| it.digest.hex().starts_with(digits));
     match (found.next(), found.next()) {
         (Some(one), None) => Ok(one.digest),
-        (None, _) => Err(Problem::bad_parameter("module", &"there is no such module")),
-        _ => Err(Problem::bad_parameter(
-            "module",
-            &"several modules begin so",
-        )),
+        (None, _) => {
+            let detail = format!("there is no module whose digest begins with {digits}");
+            Err(Problem::new(
+                StatusCode::NOT_FOUND,
+                "no-such-module",
+                detail,
+            ))
+        }
+        _ => {
+            let detail = format!("the digests of several modules begin with {digits}");
+            Err(Problem::new(
+                StatusCode::CONFLICT,
+                "ambiguous-module",
+                detail,
+            ))
+        }
     }
 }
 
@@ -199,26 +284,49 @@ fn tag(text: &str) -> Result<(String, String), Problem> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
+/// Lists instances
+///
+/// By the time of their start, a page at a time.
+#[utoipa::path(
+    get, path = "/instances", tag = "instances", operation_id = "list_instances",
+    params(Filter),
+    responses((status = 200, description = "A page of them.", body = Instances)),
+    extensions(("x-problems" = json!(["no-such-module", "ambiguous-module"]))),
+)]
 pub(super) async fn list(
     State(served): State<Served>,
     Parameters(filter): Parameters<Filter>,
 ) -> Answer {
     let page = served.host.find(&filter.query(&served.host)?).await?;
-    let rows: Vec<_> = page.rows.iter().map(view::summary).collect();
-    Ok(Json(json!({ "instances": rows, "next": page.next })).into_response())
+    let page = Instances {
+        instances: page.rows.iter().map(Into::into).collect(),
+        next: page.next,
+    };
+    Ok(shown(page).into_response())
 }
 
-/// How long to wait for it to rest, in seconds.
-#[derive(Default, Deserialize)]
+/// Whether to wait.
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Waiting {
+    /// How long, in seconds, to wait until it has ended or rests.
+    #[param(value_type = f64, minimum = 0, maximum = 300)]
     wait: Option<f64>,
 }
 
-/// Shows an instance as it stands; with `wait`, once it has ended or rests, or that time is over.
+/// Shows an instance
+///
+/// As it stands; with `wait`, once it has ended or rests, or that time is over.
+#[utoipa::path(
+    get, path = "/instances/{id}", tag = "instances", operation_id = "show_instance",
+    params(One, Waiting),
+    responses((status = 200, description = "The instance.", body = view::Instance)),
+    extensions(("x-problems" = json!(["no-such-instance"]))),
+)]
 pub(super) async fn show(
     State(served): State<Served>,
-    At(id): At<InstanceId>,
+    At(One { id }): At<One>,
     Parameters(Waiting { wait }): Parameters<Waiting>,
 ) -> Answer {
     if let Some(seconds) = wait {
@@ -239,11 +347,29 @@ pub(super) async fn show(
     Ok(Json(view::instance(&instance)).into_response())
 }
 
-/// The history of an instance; as server-sent events, one a record, as they become durable, until
-/// it has ended.
+/// A history.
+#[derive(Serialize, ToSchema)]
+pub(super) struct History {
+    records: Vec<HistoryRecord>,
+}
+
+/// Tells the history of an instance
+///
+/// With `Accept: text/event-stream` each record is a server-sent event named `record`, its data the
+/// record as JSON, as it becomes durable, until the instance has ended. Who falls 10,000 records
+/// behind is let go.
+#[utoipa::path(
+    get, path = "/instances/{id}/history", tag = "instances", operation_id = "history",
+    params(One),
+    responses((
+        status = 200, description = "Its records, oldest first.",
+        content((History = "application/json"), (String = "text/event-stream")),
+    )),
+    extensions(("x-problems" = json!(["no-such-instance"]))),
+)]
 pub(super) async fn history(
     State(served): State<Served>,
-    At(id): At<InstanceId>,
+    At(One { id }): At<One>,
     headers: HeaderMap,
 ) -> Answer {
     let accepts = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok());
@@ -257,7 +383,7 @@ pub(super) async fn history(
         let (mut narrator, mut rows) = (Narrator::default(), Vec::new());
         served.host.history(&id, |record| {
             let told = narrator.next(&record)?;
-            rows.push(Narrator::view(&told, &record));
+            rows.push(Narrator::record(&told, &record));
             Ok::<_, Problem>(())
         })?;
         Ok::<_, Problem>(rows)
@@ -265,7 +391,7 @@ pub(super) async fn history(
     let rows = rows
         .await
         .map_err(|_| Problem::from(crate::Error::Unknown))??;
-    Ok(Json(json!({ "records": rows })).into_response())
+    Ok(shown(History { records: rows }).into_response())
 }
 
 /// It holds no host: a client may take its time.
@@ -287,25 +413,40 @@ fn sent(
     )
 }
 
+/// Raises an event to an instance
+///
+/// The body is its payload; none is null. Events are kept until they are read, first in, first out.
+#[utoipa::path(
+    post, path = "/instances/{id}/events/{name}", tag = "instances", operation_id = "raise_event",
+    params(Part, Once),
+    request_body = Option<Value>,
+    responses((status = 202, description = "It will happen, and that is durable.", body = Nothing)),
+    extensions(("x-problems" = json!(["no-such-instance", "ended", "key-in-use", "too-large"]))),
+)]
 pub(super) async fn raise_event(
     State(served): State<Served>,
-    At((id, name)): At<(InstanceId, Name)>,
-    headers: HeaderMap,
+    At(Part { id, name }): At<Part>,
+    Once { key }: Once,
     Input(payload): Input,
 ) -> Answer {
     let event = Event { name, payload };
-    served.host.raise_event(&id, event, key(&headers)?).await?;
+    served.host.raise_event(&id, event, key).await?;
     Ok(done())
 }
 
+/// No fields.
+#[derive(Serialize, ToSchema)]
+struct Nothing {}
+
 fn done() -> Response {
-    (StatusCode::ACCEPTED, Json(json!({}))).into_response()
+    (StatusCode::ACCEPTED, shown(Nothing {})).into_response()
 }
 
 /// What a request to stop, or to go on, may say.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Control {
+    /// Why, for people.
     reason: Option<String>,
     /// Not to the children.
     only: bool,
@@ -321,23 +462,43 @@ impl Control {
     }
 }
 
+/// Cancels an instance
+///
+/// Its code is told at its next wait, so that it can compensate; its children are cancelled with it.
+#[utoipa::path(
+    post, path = "/instances/{id}/cancel", tag = "instances", operation_id = "cancel_instance",
+    params(One, Once),
+    request_body = Option<Control>,
+    responses((status = 202, description = "It will happen, and that is durable.", body = Nothing)),
+    extensions(("x-problems" = json!(["no-such-instance", "ended", "key-in-use"]))),
+)]
 pub(super) async fn cancel(
     State(served): State<Served>,
-    At(id): At<InstanceId>,
-    headers: HeaderMap,
+    At(One { id }): At<One>,
+    Once { key }: Once,
     Body(Control { reason, .. }): Body<Control>,
 ) -> Answer {
-    served.host.cancel(&id, reason, key(&headers)?).await?;
+    served.host.cancel(&id, reason, key).await?;
     Ok(done())
 }
 
+/// Terminates an instance
+///
+/// Its code is not asked.
+#[utoipa::path(
+    post, path = "/instances/{id}/terminate", tag = "instances", operation_id = "terminate_instance",
+    params(One, Once),
+    request_body = Option<Control>,
+    responses((status = 202, description = "It will happen, and that is durable.", body = Nothing)),
+    extensions(("x-problems" = json!(["no-such-instance", "ended", "key-in-use"]))),
+)]
 pub(super) async fn terminate(
     State(served): State<Served>,
-    At(id): At<InstanceId>,
-    headers: HeaderMap,
+    At(One { id }): At<One>,
+    Once { key }: Once,
     Body(control): Body<Control>,
 ) -> Answer {
-    let (children, key) = (control.children(), key(&headers)?);
+    let children = control.children();
     served
         .host
         .terminate(&id, control.reason, children, key)
@@ -345,13 +506,23 @@ pub(super) async fn terminate(
     Ok(done())
 }
 
+/// Suspends an instance
+///
+/// Its inputs are held back until it is resumed.
+#[utoipa::path(
+    post, path = "/instances/{id}/suspend", tag = "instances", operation_id = "suspend_instance",
+    params(One, Once),
+    request_body = Option<Control>,
+    responses((status = 202, description = "It will happen, and that is durable.", body = Nothing)),
+    extensions(("x-problems" = json!(["no-such-instance", "ended", "key-in-use"]))),
+)]
 pub(super) async fn suspend(
     State(served): State<Served>,
-    At(id): At<InstanceId>,
-    headers: HeaderMap,
+    At(One { id }): At<One>,
+    Once { key }: Once,
     Body(control): Body<Control>,
 ) -> Answer {
-    let (children, key) = (control.children(), key(&headers)?);
+    let children = control.children();
     served
         .host
         .suspend(&id, control.reason, children, key)
@@ -359,34 +530,66 @@ pub(super) async fn suspend(
     Ok(done())
 }
 
+/// Resumes an instance
+///
+/// What was held back is delivered in order. A stalled one is tried again.
+#[utoipa::path(
+    post, path = "/instances/{id}/resume", tag = "instances", operation_id = "resume_instance",
+    params(One, Once),
+    request_body = Option<Control>,
+    responses((status = 202, description = "It will happen, and that is durable.", body = Nothing)),
+    extensions(("x-problems" = json!(["no-such-instance", "ended", "key-in-use"]))),
+)]
 pub(super) async fn resume(
     State(served): State<Served>,
-    At(id): At<InstanceId>,
-    headers: HeaderMap,
+    At(One { id }): At<One>,
+    Once { key }: Once,
     Body(control): Body<Control>,
 ) -> Answer {
-    served
-        .host
-        .resume(&id, control.children(), key(&headers)?)
-        .await?;
+    served.host.resume(&id, control.children(), key).await?;
     Ok(done())
 }
 
+/// Asks an instance something
+///
+/// The body is the input, none is null; the answer is the output. A copy of its code answers, and
+/// nothing changes.
+#[utoipa::path(
+    post, path = "/instances/{id}/queries/{name}", tag = "instances", operation_id = "query",
+    params(Part),
+    request_body = Option<Value>,
+    responses((status = 200, description = "What it answers.", body = Value)),
+    extensions(("x-problems" = json!([
+        "no-such-instance", "not-begun", "cannot-ask", "refused", "too-large",
+    ]))),
+)]
 pub(super) async fn query(
     State(served): State<Served>,
-    At((id, name)): At<(InstanceId, Name)>,
+    At(Part { id, name }): At<Part>,
     Input(input): Input,
 ) -> Answer {
     Ok(answered(served.host.query(&id, &name, &input).await?))
 }
 
+/// Has an instance do something and answer
+///
+/// The body is the input, none is null; the answer is the output. It is answered once the instance
+/// has answered.
+#[utoipa::path(
+    post, path = "/instances/{id}/updates/{name}", tag = "instances", operation_id = "update",
+    params(Part, Once),
+    request_body = Option<Value>,
+    responses((status = 200, description = "What it answers.", body = Value)),
+    extensions(("x-problems" = json!([
+        "no-such-instance", "ended", "cannot-ask", "refused", "key-in-use", "too-large",
+    ]))),
+)]
 pub(super) async fn update(
     State(served): State<Served>,
-    At((id, name)): At<(InstanceId, Name)>,
-    headers: HeaderMap,
+    At(Part { id, name }): At<Part>,
+    Once { key }: Once,
     Input(input): Input,
 ) -> Answer {
-    let key = key(&headers)?;
     tokio::select! {
         answer = served.host.update(&id, name, input, key) => Ok(answered(answer?)),
         () = served.stopping.told() => Err(Problem::stopping()),
@@ -400,33 +603,40 @@ fn answered(answer: Result<crate::Json, Failure>) -> Response {
             let kind = [(header::CONTENT_TYPE, "application/json")];
             (kind, answer.as_str().to_owned()).into_response()
         }
-        Err(failure) => {
-            let body = json!({
-                "type": "about:blank",
-                "title": "the workflow refused",
-                "status": 422,
-                "detail": failure.message,
-                "code": "refused",
-                "failure": view::failure(&failure),
-            });
-            let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-            (StatusCode::UNPROCESSABLE_ENTITY, kind, body.to_string()).into_response()
-        }
+        Err(failure) => Problem::refused(&failure).into_response(),
     }
 }
 
 /// Where a rerun begins.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Again {
+    /// The first turn that is taken anew; left out: all are.
     from_turn: Option<u64>,
+    /// Left out: one is made up.
+    #[schema(value_type = Option<Id>)]
     id: Option<InstanceId>,
+    /// On the module that the workflow's name means now, not on that of the original.
     current_module: bool,
 }
 
+/// Does an instance again, as a new one
+#[utoipa::path(
+    post, path = "/instances/{id}/rerun", tag = "instances", operation_id = "rerun",
+    params(One),
+    request_body = Option<Again>,
+    responses((
+        status = 201, description = "It is started, and that is durable.", body = Created,
+        headers(("Location" = String, description = "Where it is.")),
+    )),
+    extensions(("x-problems" = json!([
+        "no-such-instance", "no-such-turn", "no-such-workflow", "invalid-input", "id-in-use",
+        "module-removed",
+    ]))),
+)]
 pub(super) async fn rerun(
     State(served): State<Served>,
-    At(id): At<InstanceId>,
+    At(One { id }): At<One>,
     Body(again): Body<Again>,
 ) -> Answer {
     let request = RerunRequest {
@@ -438,19 +648,34 @@ pub(super) async fn rerun(
 }
 
 /// Whether children stay.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Purging {
+    /// The children stay.
     only: bool,
 }
 
+/// What was removed.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Purged {
+    purged: Vec<Id>,
+}
+
+/// Removes an instance that has ended
+#[utoipa::path(
+    delete, path = "/instances/{id}", tag = "instances", operation_id = "purge_instance",
+    params(One, Purging),
+    responses((status = 200, description = "It is removed with its children.", body = Purged)),
+    extensions(("x-problems" = json!(["no-such-instance", "not-ended", "awaited"]))),
+)]
 pub(super) async fn purge(
     State(served): State<Served>,
-    At(id): At<InstanceId>,
+    At(One { id }): At<One>,
     Parameters(Purging { only }): Parameters<Purging>,
 ) -> Answer {
     let children = if only { Children::Not } else { Children::Too };
     let purged = served.host.purge(&id, children).await?;
-    let purged: Vec<_> = purged.iter().map(InstanceId::as_str).collect();
-    Ok(Json(json!({ "purged": purged })).into_response())
+    let purged = purged.iter().map(Into::into).collect();
+    Ok(shown(Purged { purged }).into_response())
 }

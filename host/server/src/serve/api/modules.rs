@@ -1,53 +1,115 @@
 //! Modules: which there are, new ones and what they would mean, and the way back.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
 use wfhost_core::{DeploymentNumber, Share};
 
 use super::instances::{module, page};
-use super::{At, Body, Parameters, Problem};
+use super::{At, Body, One, Parameters, Problem, Whole, shown};
 use crate::host::Upload;
 use crate::migrate::{DeployOptions, MigrateRequest, ResetRequest, Upgrade};
 use crate::plan::PlanOptions;
 use crate::serve::Served;
-use crate::{InstanceId, Names, view};
+use crate::{Names, view};
+
+/// The modules that there are.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Modules {
+    modules: Vec<view::Module>,
+}
+
+/// Lists the modules
+#[utoipa::path(
+    get, path = "/modules", tag = "modules", operation_id = "list_modules",
+    responses((status = 200, description = "All of them.", body = Modules)),
+)]
 
 pub(super) async fn list(State(served): State<Served>) -> Result<Json<Value>, Problem> {
     let bindings = served.host.bindings()?;
     let modules = served.host.modules()?;
-    let rows = modules
-        .iter()
-        .map(|info| view::module_bound(info, &bindings));
-    Ok(Json(json!({ "modules": rows.collect::<Vec<_>>() })))
+    let modules = modules.iter().map(|info| view::bound(info, &bindings));
+    Ok(shown(Modules {
+        modules: modules.collect(),
+    }))
 }
 
 /// How the module that is the body is deployed, as `wfhost deploy` says.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Deploying {
+    /// Where it comes from, for people; `module.wasm` if it is left out.
+    #[param(value_type = String)]
     label: Option<String>,
+    /// Who deploys it, in their words.
+    #[param(value_type = String)]
     by: Option<String>,
+    /// Only this share of new instances gets it, from 0.01% to 100%.
+    #[param(
+        value_type = String, example = "10%",
+        pattern = "^([1-9][0-9]?([.][0-9]{1,2})?|0[.](0[1-9]|[1-9][0-9]?)|100)%$"
+    )]
     weight: Option<String>,
+    /// Deploys nothing, and says what it would mean.
     plan: bool,
+    /// Takes live instances along whose turns are the same on it.
     upgrade: bool,
+    /// Those as well whose payloads or options differ.
     allow_input_changes: bool,
+    /// Deploys nothing unless all can be taken along.
     require_all: bool,
+    /// Looks at so many as well that have ended.
+    #[param(value_type = u32, minimum = 0, maximum = 1_000_000)]
     ended: usize,
+    /// Even if it breaks callers.
     force: bool,
+    /// Even if it reaches more of the outside.
     allow_capabilities: bool,
 }
 
-/// Deploys the module that is the body, or says what that would mean.
+/// The most ended instances that a plan looks at.
+const ENDED_MAX: usize = 1_000_000;
+
+/// What a deployment would mean.
+#[derive(Serialize, ToSchema)]
+struct Planned {
+    interface: view::InterfaceDiff,
+    plan: view::Plan,
+}
+
+/// Deploys the module that is the body
+///
+/// Its names mean it from then on. Instances that run go on with the code that they started with,
+/// unless `upgrade` takes them along.
+#[utoipa::path(
+    post, path = "/modules", tag = "modules", operation_id = "deploy_module",
+    params(Deploying),
+    request_body(
+        content = Vec<u8>, content_type = "application/octet-stream",
+        description = "A WebAssembly component, or a core module with what makes it one.",
+    ),
+    responses(
+        (status = 200, description = "With `plan`: what it would mean.", body = Planned),
+        (status = 201, description = "It is deployed, and that is durable.", body = view::Deployed),
+    ),
+    extensions(("x-problems" = json!([
+        "module-rejected", "offered-twice", "interface", "not-all-the-same", "bindings", "too-large",
+    ]))),
+)]
 pub(super) async fn deploy(
     State(served): State<Served>,
     Parameters(how): Parameters<Deploying>,
-    bytes: Bytes,
+    Whole(bytes): Whole,
 ) -> Result<Response, Problem> {
+    if how.ended > ENDED_MAX {
+        let why = format!("it is 0 to {ENDED_MAX}");
+        return Err(Problem::bad_parameter("ended", &why));
+    }
     let share = how.weight.as_deref().map(str::parse::<Share>).transpose();
     let share = share.map_err(|error| Problem::bad_parameter("weight", &error))?;
     let upload = Upload {
@@ -62,8 +124,8 @@ pub(super) async fn deploy(
     };
     if how.plan {
         let plan = served.host.plan(&checked, planning).await?;
-        let (interface, plan) = (view::interface_diff(&interface), view::plan(&plan));
-        return Ok(Json(json!({ "interface": interface, "plan": plan })).into_response());
+        let (interface, plan) = ((&interface).into(), (&plan).into());
+        return Ok(shown(Planned { interface, plan }).into_response());
     }
     if let Some(why) = interface.refusal(how.force, how.allow_capabilities) {
         return Err(Problem::new(
@@ -87,13 +149,29 @@ pub(super) async fn deploy(
 }
 
 /// Which deployments are listed.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Before {
+    /// Those before the one of this number.
     before: Option<u64>,
+    /// The most that are answered at once; 100 if it is left out.
+    #[param(value_type = u32, minimum = 1, maximum = 1000)]
     limit: Option<usize>,
 }
 
+/// Deployments.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Deployments {
+    deployments: Vec<view::Deployment>,
+}
+
+/// Lists the deployments, the newest first
+#[utoipa::path(
+    get, path = "/deployments", tag = "modules", operation_id = "list_deployments",
+    params(Before),
+    responses((status = 200, description = "A page of them.", body = Deployments)),
+)]
 pub(super) async fn deployments(
     State(served): State<Served>,
     Parameters(Before { before, limit }): Parameters<Before>,
@@ -102,22 +180,42 @@ pub(super) async fn deployments(
     let rows = served
         .host
         .deployments(before.map(DeploymentNumber), limit)?;
-    let rows: Vec<_> = rows.iter().map(view::deployment).collect();
-    Ok(Json(json!({ "deployments": rows })))
+    let deployments = rows.iter().map(Into::into).collect();
+    Ok(shown(Deployments { deployments }))
 }
 
-/// Who changes what names mean, and back to where.
-#[derive(Default, Deserialize)]
+/// Who goes back, and to where.
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Change {
+pub(super) struct Back {
+    /// Who does it, in their words.
     by: Option<String>,
+    /// To how names stood after the deployment of this number; left out: before the last one.
     to: Option<u64>,
 }
 
-/// Back to what was before the last deployment, or after the one named. Null if all stands so.
+/// Who changes what names mean.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Change {
+    /// Who does it, in their words.
+    by: Option<String>,
+}
+
+/// Goes back to what names meant before
+///
+/// The answer is null if all stands so already.
+#[utoipa::path(
+    post, path = "/deployments/rollback", tag = "modules", operation_id = "rollback",
+    request_body = Option<Back>,
+    responses((
+        status = 200, description = "What was done, durably.", body = Option<view::Deployment>,
+    )),
+    extensions(("x-problems" = json!(["bindings"]))),
+)]
 pub(super) async fn rollback(
     State(served): State<Served>,
-    Body(Change { by, to }): Body<Change>,
+    Body(Back { by, to }): Body<Back>,
 ) -> Result<Json<Value>, Problem> {
     let done = match to {
         None => Some(served.host.rollback(by).await?),
@@ -126,35 +224,73 @@ pub(super) async fn rollback(
     Ok(Json(done.as_ref().map_or(Value::Null, view::deployment)))
 }
 
+/// Gives names to the modules that are rolled out
+#[utoipa::path(
+    post, path = "/deployments/promote", tag = "modules", operation_id = "promote",
+    request_body = Option<Change>,
+    responses((status = 200, description = "What was done, durably.", body = view::Deployment)),
+    extensions(("x-problems" = json!(["bindings"]))),
+)]
 pub(super) async fn promote(
     State(served): State<Served>,
-    Body(Change { by, .. }): Body<Change>,
+    Body(Change { by }): Body<Change>,
 ) -> Result<Json<Value>, Problem> {
     let done = served.host.promote(Names::All, by).await?;
     Ok(Json(view::deployment(&done)))
 }
 
+/// Takes names away from the modules that are rolled out
+#[utoipa::path(
+    post, path = "/deployments/abort", tag = "modules", operation_id = "abort",
+    request_body = Option<Change>,
+    responses((status = 200, description = "What was done, durably.", body = view::Deployment)),
+    extensions(("x-problems" = json!(["bindings"]))),
+)]
 pub(super) async fn abort(
     State(served): State<Served>,
-    Body(Change { by, .. }): Body<Change>,
+    Body(Change { by }): Body<Change>,
 ) -> Result<Json<Value>, Problem> {
     let done = served.host.abort(Names::All, by).await?;
     Ok(Json(view::deployment(&done)))
 }
 
 /// Where an instance is moved.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Moving {
+    /// The module; the begin of its digest is enough. A reset may do without.
+    #[schema(pattern = "^(sha256:)?[0-9a-f]{1,64}$")]
     to: Option<String>,
+    /// Even if payloads or options of its past differ.
     allow_input_changes: bool,
+    /// Loses the turns from this one on, and goes on from there.
     reset_to: Option<u64>,
+    /// With `reset_to`: changes nothing, and says what would be lost.
     dry_run: bool,
 }
 
+/// What came of it: of a move, or with `reset_to` of a reset.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum Elsewhere {
+    Migrated(view::Migrated),
+    Reset(view::ResetDone),
+}
+
+/// Moves an instance to another module, or back to an earlier turn
+#[utoipa::path(
+    post, path = "/instances/{id}/migrate", tag = "instances", operation_id = "migrate",
+    params(One),
+    request_body = Moving,
+    responses((status = 200, description = "What came of it, durably.", body = Elsewhere)),
+    extensions(("x-problems" = json!([
+        "bad-parameter", "no-such-instance", "no-such-module", "ambiguous-module", "not-offered",
+        "not-the-same", "no-such-turn", "not-begun", "ended", "busy", "bindings",
+    ]))),
+)]
 pub(super) async fn migrate(
     State(served): State<Served>,
-    At(id): At<InstanceId>,
+    At(One { id }): At<One>,
     Body(moving): Body<Moving>,
 ) -> Result<Json<Value>, Problem> {
     let host = &served.host;
@@ -168,7 +304,7 @@ pub(super) async fn migrate(
             dry_run: moving.dry_run,
         };
         let done = host.reset(&id, request).await?;
-        return Ok(Json(view::reset(&id, &done)));
+        return Ok(shown(Elsewhere::Reset(view::ResetDone::new(&id, &done))));
     }
     let to = to.ok_or_else(|| {
         Problem::bad_parameter("to", &"it is the module's digest, or the begin of it")
@@ -178,5 +314,5 @@ pub(super) async fn migrate(
         allow_input_changes,
     };
     let done = host.migrate(&id, request).await?;
-    Ok(Json(view::migrated(&id, &done)))
+    Ok(shown(Elsewhere::Migrated(view::Migrated::new(&id, &done))))
 }

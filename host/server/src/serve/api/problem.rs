@@ -2,22 +2,192 @@
 
 use std::fmt::Display;
 
-use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
 
 use wfhost_store::BindingError;
 
 use crate::error::{Error, chain};
+use crate::view;
 
 /// Why a request was not done: `type`, `title`, `status`, `detail`, and `code`, a stable word to
-/// match on.
+/// match on, one of [`PROBLEMS`].
 #[derive(Debug)]
 pub(in crate::serve) struct Problem {
     status: StatusCode,
     code: &'static str,
+    title: Option<&'static str>,
     detail: String,
+    failure: Option<view::Failure>,
+}
+
+/// All problems that there are: the code, the status, and what has happened. The document describes
+/// by this table what an operation may be refused with.
+pub(super) const PROBLEMS: &[(&str, u16, &str)] = &[
+    ("bad-request", 400, "it cannot be done so"),
+    (
+        "bad-parameter",
+        400,
+        "a parameter cannot be read, or there is none of that name",
+    ),
+    ("bad-header", 400, "a header cannot be read"),
+    (
+        "bad-body",
+        400,
+        "the body cannot be read, or has an unknown field",
+    ),
+    (
+        "bad-reference",
+        400,
+        "the request has not what the webhook refers to",
+    ),
+    ("invalid-key", 400, "it is no key of the state store"),
+    (
+        "unauthorized",
+        401,
+        "the host asks for a token, and this is none",
+    ),
+    (
+        "bad-signature",
+        401,
+        "the webhook's request is not signed as it should be",
+    ),
+    (
+        "forbidden",
+        403,
+        "without a token the host serves only programs of its own machine",
+    ),
+    ("no-such-route", 404, "there is no such route"),
+    ("no-such-instance", 404, "there is no such instance"),
+    ("no-such-hook", 404, "there is no such webhook"),
+    ("no-such-schedule", 404, "there is no such schedule"),
+    ("no-such-workflow", 404, "no module offers the workflow"),
+    (
+        "no-such-turn",
+        404,
+        "the instance has no such turn in its current generation",
+    ),
+    ("no-such-module", 404, "there is no such module"),
+    ("no-such-key", 404, "there is nothing under the key"),
+    (
+        "method-not-allowed",
+        405,
+        "the route does not take this method",
+    ),
+    ("id-in-use", 409, "another instance has the id"),
+    (
+        "too-many-schedules",
+        409,
+        "there are as many schedules as there may be",
+    ),
+    ("ended", 409, "the instance has ended"),
+    ("not-ended", 409, "the instance has not ended"),
+    (
+        "awaited",
+        409,
+        "the parent of the instance has still to learn of its end",
+    ),
+    ("not-begun", 409, "the instance has taken no turn yet"),
+    (
+        "cannot-ask",
+        409,
+        "no copy of the instance can be brought up to be asked",
+    ),
+    ("busy", 409, "too much comes in for the instance; try again"),
+    ("module-removed", 409, "the module was removed meanwhile"),
+    (
+        "ambiguous-module",
+        409,
+        "the digests of several modules begin so",
+    ),
+    ("offered-twice", 409, "two modules offer the same name"),
+    ("not-offered", 409, "the module does not offer the workflow"),
+    (
+        "not-the-same",
+        409,
+        "the code does not do what the instance did",
+    ),
+    (
+        "not-all-the-same",
+        409,
+        "the code does not do what every live instance did",
+    ),
+    (
+        "interface",
+        409,
+        "it breaks callers, or reaches more of the outside, and that was not allowed",
+    ),
+    (
+        "bindings",
+        409,
+        "names do not stand so that this could be done",
+    ),
+    ("wrong-version", 412, "the key is at another version"),
+    (
+        "too-large",
+        413,
+        "the body, or a payload in it, is too large",
+    ),
+    (
+        "module-rejected",
+        422,
+        "the bytes are no module that this host can run",
+    ),
+    (
+        "invalid-schedule",
+        422,
+        "no schedule can fire so; nothing was set",
+    ),
+    (
+        "invalid-input",
+        422,
+        "the workflow refused its input; nothing was recorded",
+    ),
+    (
+        "key-in-use",
+        422,
+        "the request key was used for another request",
+    ),
+    ("refused", 422, "the workflow refused; `failure` says why"),
+    (
+        "host-failed",
+        500,
+        "the host failed; whether it was done is unknown",
+    ),
+    ("stopping", 503, "the host stops; ask again once it is back"),
+];
+
+/// Why a request was not done, as a problem detail (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Details {
+    /// It says nothing; `code` tells problems apart.
+    r#type: String,
+    /// The same for all of this status.
+    title: String,
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// What has happened, for a person to read.
+    detail: String,
+    /// A stable word to match on.
+    #[schema(schema_with = codes)]
+    code: String,
+    /// With `refused`: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    failure: Option<view::Failure>,
+}
+
+fn codes() -> RefOr<Schema> {
+    let codes = PROBLEMS.iter().map(|(code, ..)| *code);
+    let codes = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(codes));
+    codes.into()
 }
 
 impl Problem {
@@ -30,11 +200,27 @@ impl Problem {
         Self {
             status,
             code,
+            title: status.canonical_reason(),
             detail,
+            failure: None,
         }
     }
 
-    pub(super) fn bad_body(why: &dyn Display) -> Self {
+    /// A workflow's refusal, with its failure as histories show it.
+    pub(super) fn refused(failure: &crate::Failure) -> Self {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Self {
+            title: Some("the workflow refused"),
+            failure: Some(failure.into()),
+            ..Self::new(status, "refused", &failure.message)
+        }
+    }
+
+    pub(super) fn bad_header(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-header", why)
+    }
+
+    pub(in crate::serve) fn bad_body(why: &dyn Display) -> Self {
         let detail = format!("the body cannot be read: {why}");
         Self::new(StatusCode::BAD_REQUEST, "bad-body", detail)
     }
@@ -55,13 +241,14 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = Json(json!({
-            "type": "about:blank",
-            "title": self.status.canonical_reason(),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-            "code": self.code,
-        }));
+        let body = super::shown(Details {
+            r#type: "about:blank".into(),
+            title: self.title.unwrap_or_default().into(),
+            status: self.status.as_u16(),
+            detail: self.detail,
+            code: self.code.into(),
+            failure: self.failure,
+        });
         let mut response = (self.status, body).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -92,6 +279,8 @@ impl From<Error> for Problem {
             Error::NotOffered { .. } => (StatusCode::CONFLICT, "not-offered"),
             Error::NotTheSame { .. } => (StatusCode::CONFLICT, "not-the-same"),
             Error::NotAllTheSame { .. } => (StatusCode::CONFLICT, "not-all-the-same"),
+            Error::ModuleRemoved { .. } => (StatusCode::CONFLICT, "module-removed"),
+            Error::Busy { .. } => (StatusCode::CONFLICT, "busy"),
             Error::NoTurnToReset { .. } => (StatusCode::NOT_FOUND, "no-such-turn"),
             Error::Binding(error) if !matches!(error, BindingError::Store(_)) => {
                 (StatusCode::CONFLICT, "bindings")
