@@ -4,6 +4,8 @@ mod api;
 mod client;
 mod crashes;
 mod dapr;
+mod schedules;
+mod webhooks;
 
 use std::io::{Read as _, Write as _};
 

@@ -139,6 +139,12 @@ impl Drop for Server {
 }
 
 impl Client {
+    /// Of a host that is served by this process.
+    pub(super) fn of(address: std::net::SocketAddr) -> Self {
+        let address = address.to_string();
+        Self { address }
+    }
+
     pub(super) fn get(&self, path: &str) -> Answer {
         self.call("GET", path, &[], "")
     }
