@@ -2,8 +2,12 @@
 
 mod api;
 mod client;
+mod configured;
 mod crashes;
 mod dapr;
+mod full;
+mod limits;
+mod tls;
 
 use std::io::{Read as _, Write as _};
 
@@ -71,8 +75,8 @@ async fn a_client_that_does_not_go_on_does_not_keep_the_host() {
         begun.send(()).unwrap();
         stream
     });
-    let stop = async |_: &wfhost::Host| begins.await.unwrap();
-    wfhost::serve::serve(host, listener, options, stop)
+    let stop = async { begins.await.unwrap() };
+    wfhost::serve::serve(host, vec![listener], options, stop, async |_| {})
         .await
         .unwrap();
     drop(client.join().unwrap());

@@ -26,6 +26,7 @@ mod start;
 mod state;
 mod step;
 pub(crate) mod text;
+mod token;
 mod wait;
 mod watch;
 mod why;
@@ -39,6 +40,7 @@ use clap::{Args, Parser, Subcommand};
 use wfhost_core::{BrokenHistory, InstanceId};
 use wfhost_store::OpenError;
 
+use crate::config::Mistake;
 use crate::error::{Error, chain};
 use crate::host::{Host, Options};
 
@@ -107,6 +109,7 @@ enum Command {
     Replay(replay::Replay),
     Export(export::Export),
     Serve(serve::Serve),
+    Token(token::Token),
     #[command(subcommand)]
     State(state::State),
     Deploy(deploy::Deploy),
@@ -138,6 +141,7 @@ impl Command {
             Self::History(history) => history.run().await,
             Self::Replay(replay) => replay.run().await,
             Self::Serve(serve) => serve.run().await,
+            Self::Token(token) => token.run(),
             Self::Export(export) => export.run().await,
             Self::State(state) => state.run().await,
             Self::Deploy(deploy) => deploy.run().await,
@@ -299,6 +303,12 @@ impl From<Error> for Failure {
 impl From<wfhost_store::Error> for Failure {
     fn from(error: wfhost_store::Error) -> Self {
         Error::from(error).into()
+    }
+}
+
+impl From<Mistake> for Failure {
+    fn from(mistake: Mistake) -> Self {
+        Self::usage(mistake.to_string())
     }
 }
 
