@@ -26,6 +26,7 @@ mod asking;
 pub mod capsule;
 mod checked;
 pub mod cli;
+mod config;
 mod engine;
 mod entries;
 mod error;
@@ -83,7 +84,7 @@ pub use wfhost_core::{
     Binding, Candidate, DeploymentKind, DeploymentNumber, Digest, Failure, Instance, InstanceId,
     InvalidShare, Json, ModuleInfo, Moved, Name, Role, RunId, Share, Status, Timestamp,
 };
-pub use wfhost_sandbox::{AllowedHost, InvalidHost, Limits};
+pub use wfhost_sandbox::{AllowedHost, Grant, Grants, InvalidHost, Limits};
 #[doc(hidden)]
 pub use wfhost_store::Memory;
 pub use wfhost_store::{

@@ -2,10 +2,16 @@
 //!
 //! Handlers only translate: what is done is in [`Host`], and so what is answered is durable.
 
+mod access;
 mod api;
+mod connections;
 mod dapr;
 mod entrance;
 mod guard;
+mod limits;
+mod recovery;
+mod tls;
+mod token;
 mod webhooks;
 
 use std::net::SocketAddr;
@@ -16,9 +22,11 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::post;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 
-pub use guard::Token;
+pub use tls::{Tls, TlsError};
+pub use token::{Hashed, InvalidSecret, Scope, Token};
 pub use webhooks::{
     SignatureEncoding, SignatureOptions, TimestampOptions, WebhookEvent, WebhookOptions,
     WebhookStart,
@@ -26,19 +34,37 @@ pub use webhooks::{
 
 use crate::error::Error;
 use crate::host::Host;
+use connections::Connections;
 use entrance::Entrance;
+use recovery::{Failed, open_again};
 use webhooks::Webhooks;
 
 /// How a host is served.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
-    /// What callers have to show; nobody has to if it is absent. Only a host that listens on
-    /// loopback may be served without.
-    pub token: Option<Token>,
+    /// What callers have to show, one of them; nobody has to if there are none. Only a host that
+    /// listens on loopback may be served without.
+    pub tokens: Vec<Token>,
+    /// Connections are by TLS, with this certificate, if there is one.
+    pub tls: Option<Tls>,
     /// By which name Dapr's clients call the state store; under any other they find none.
     pub state_store: String,
     /// The largest body of a request, in bytes.
     pub body_bytes_max: usize,
+    /// How long a body may pause on its way before its request is given up.
+    pub body_pause_max: Duration,
+    /// How long a connection may take to bring the whole head of a request, its first or its next,
+    /// before it is closed.
+    pub head_time_max: Duration,
+    /// How many connections there may be at a time. Who comes then waits until another ends.
+    pub connections_max: usize,
+    /// How many requests that change something may be under way at a time. Others are not taken.
+    pub in_flight_max: usize,
+    /// With more pieces of work waiting than this, none is taken that makes more.
+    pub queued_max: usize,
+    /// The same, with more bytes on their way to the disk. At twice as many the host itself waits
+    /// for the disk.
+    pub undurable_bytes_max: u64,
     /// How long requests under way may take to come to their end once the host stops.
     pub stop_time_max: Duration,
     /// What requests of other services do, under `/hooks/{name}`.
@@ -48,10 +74,19 @@ pub struct ServeOptions {
 impl Default for ServeOptions {
     fn default() -> Self {
         Self {
-            token: None,
+            tokens: Vec::new(),
+            tls: None,
             state_store: "statestore".into(),
             // The largest payload and module, and what stands around them.
             body_bytes_max: 72 * 1024 * 1024,
+            body_pause_max: Duration::from_secs(30),
+            head_time_max: Duration::from_secs(30),
+            // With what else a host opens below the 1,024 files that a process usually may.
+            connections_max: 900,
+            in_flight_max: 1_024,
+            // Some seconds of work.
+            queued_max: 16_384,
+            undurable_bytes_max: 32 * 1024 * 1024,
             stop_time_max: Duration::from_secs(10),
             webhooks: Vec::new(),
         }
@@ -65,7 +100,7 @@ impl ServeOptions {
     /// # Errors
     /// If it may not.
     pub fn check(&self, address: SocketAddr) -> Result<(), Error> {
-        if self.token.is_none() && !address.ip().is_loopback() {
+        if self.tokens.is_empty() && !address.ip().is_loopback() {
             return Err(Error::Exposed { address });
         }
         Webhooks::new(&self.webhooks).map(drop)
@@ -89,7 +124,49 @@ struct Served {
     stopping: Stopping,
     /// Asks the host to stop.
     stop: Arc<watch::Sender<bool>>,
+    /// One for each request that may be under way and changes something.
+    places: Arc<Semaphore>,
 }
+
+impl Served {
+    fn new(host: Host, options: ServeOptions) -> Self {
+        let (tell, stopping) = watch::channel(false);
+        Self {
+            host: Arc::new(host),
+            webhooks: Webhooks::default(),
+            places: Arc::new(Semaphore::new(options.in_flight_max)),
+            options: Arc::new(options),
+            stopping: Stopping(stopping),
+            stop: Arc::new(tell),
+        }
+    }
+
+    /// The host, and what makes the same of another host.
+    fn without_host(self) -> (impl FnOnce(Host) -> Self, Arc<Host>) {
+        let Self {
+            host,
+            options,
+            webhooks,
+            stopping,
+            stop,
+            places,
+        } = self;
+        let with = |host| Self {
+            host: Arc::new(host),
+            options,
+            webhooks,
+            stopping,
+            stop,
+            places,
+        };
+        (with, host)
+    }
+}
+
+/// Marks a request, as one of its extensions, that came by the local socket: who can open that may
+/// do everything, without a token.
+#[derive(Debug, Clone, Copy)]
+struct Local;
 
 /// Tells when the host stops.
 #[derive(Clone)]
@@ -103,57 +180,99 @@ impl Stopping {
     }
 }
 
-/// Serves a host until `stop`, which may use it meanwhile, comes back, or a client asks it to stop;
-/// then closes it. No request is taken any more, those under way come to their end or are dropped
-/// once that takes too long, turns come to theirs, and all that was submitted is made durable.
-/// Instances of the data file are driven from the start.
+/// Serves a host at these addresses until `stop` comes back, or a client asks it to stop; then closes
+/// it. No request is taken any more, those under way come to their end or are dropped once that takes
+/// too long, turns come to theirs, and all that was submitted is made durable. Instances of the data
+/// file are driven from the start.
+///
+/// If the data file fails, because its disk is full or otherwise, callers are told so, and the host
+/// is opened again as soon as it can be; what was acknowledged is there. `beside` runs meanwhile with
+/// the host, and is begun anew with the next one.
 ///
 /// # Errors
-/// If the listener failed, it can be reached from outside of this machine and there is no token, or
-/// the data file failed.
+/// If the host can be reached from outside of this machine and there is no token, or the data file
+/// failed and could not be opened again until the end.
 pub async fn serve(
     host: Host,
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     options: ServeOptions,
-    stop: impl AsyncFnOnce(&Host),
+    stop: impl Future<Output = ()>,
+    beside: impl AsyncFnMut(&Host),
 ) -> Result<(), Error> {
-    let address = listener.local_addr().map_err(Error::Listen)?;
-    options.check(address)?;
+    for listener in &listeners {
+        options.check(listener.local_addr().map_err(Error::Listen)?)?;
+    }
     host.drive_all().await?;
-    let (tell, stopping) = watch::channel(false);
     let stop_time_max = options.stop_time_max;
     let webhooks = Webhooks::new(&options.webhooks)?;
     let served = Served {
         webhooks,
-        host: Arc::new(host),
-        options: Arc::new(options),
-        stopping: Stopping(stopping),
-        stop: Arc::new(tell),
+        ..Served::new(host, options)
     };
+    let (tell, stopping) = (Arc::clone(&served.stop), served.stopping.clone());
     let entrance = Entrance::new(router(served.clone()));
-    let router = entrance.clone().into_router();
-    let stopping = served.stopping.clone();
-    let server =
-        axum::serve(listener, router).with_graceful_shutdown(async move { stopping.told().await });
-    let mut server = tokio::spawn(server.into_future());
-    let ended = tokio::select! {
-        ended = &mut server => Some(ended),
-        () = stop(&served.host) => None,
-        () = served.stopping.told() => None,
-    };
-    let _ = served.stop.send(true);
-    let ended = match ended {
-        Some(ended) => Some(ended),
-        None => tokio::time::timeout(stop_time_max, &mut server).await.ok(),
-    };
+    let mut taking = take(&served, &entrance, listeners);
+    let mut current = Ok(served);
+    tokio::select! {
+        () = keep(&mut current, &entrance, beside) => {}
+        () = stop => {}
+        () = stopping.told() => {}
+    }
+    let _ = tell.send(true);
+    let all = async { while taking.join_next().await.is_some() {} };
+    // Those that take longer are dropped.
+    let _ = tokio::time::timeout(stop_time_max, all).await;
     entrance.close();
-    server.abort();
-    let listened = match ended {
-        Some(Ok(Err(error))) => Err(Error::Listen(error)),
-        _ => Ok(()),
+    taking.shutdown().await;
+    match current {
+        Ok(served) => close(served.host).await,
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Keeps a host served: one that has failed is opened again. Comes back if that cannot be done;
+/// `current` is the host, or how it has failed.
+async fn keep(
+    current: &mut Result<Served, Error>,
+    entrance: &Entrance,
+    mut beside: impl AsyncFnMut(&Host),
+) {
+    while let Ok(served) = current {
+        let again = served.host.opening_again();
+        let beside = async {
+            beside(&served.host).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = served.host.failed() => {}
+            () = beside => {}
+        }
+        let failure = served.host.failure().map_or(Error::Unknown, Error::Store);
+        entrance.fail(Failed::of(&served.host));
+        let Ok(failed) = std::mem::replace(current, Err(failure)) else {
+            return;
+        };
+        let (next, host) = failed.without_host();
+        // It has failed; there is nothing more to learn of it.
+        let _ = close(host).await;
+        let Some(again) = again else { return };
+        let next = next(open_again(again).await);
+        entrance.lead_to(router(next.clone()));
+        *current = Ok(next);
+    }
+}
+
+/// Takes connections at each of the addresses.
+fn take(served: &Served, entrance: &Entrance, listeners: Vec<TcpListener>) -> JoinSet<()> {
+    let connections = Connections {
+        router: entrance.clone().into_router(),
+        stopping: served.stopping.clone(),
+        tls: served.options.tls.clone(),
+        head_time_max: served.options.head_time_max,
+        places: Arc::new(Semaphore::new(served.options.connections_max)),
     };
-    close(served.host).await?;
-    listened
+    let takes = listeners.into_iter().map(|it| connections.clone().take(it));
+    takes.collect()
 }
 
 /// Closes a host that requests may still hold for a moment.
@@ -174,7 +293,12 @@ fn router(served: Served) -> Router {
         .merge(api::routes())
         .route("/hooks/{name}", post(webhooks::receive))
         .fallback(api::no_such_route)
-        .layer(DefaultBodyLimit::max(served.options.body_bytes_max))
+        // Bodies are here already, and no larger than they may be.
+        .layer(DefaultBodyLimit::disable())
+        .layer(axum::middleware::from_fn_with_state(
+            served.clone(),
+            limits::limit,
+        ))
         .layer(axum::middleware::from_fn_with_state(
             served.clone(),
             guard::guard,

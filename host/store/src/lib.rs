@@ -192,6 +192,18 @@ impl Store {
         self.inner.ledger().submitted
     }
 
+    /// How many bytes of log are submitted and not durable.
+    #[must_use]
+    pub fn undurable_bytes(&self) -> u64 {
+        self.inner.ledger().undurable_bytes
+    }
+
+    /// Why the store takes nothing any more, if a commit has failed.
+    #[must_use]
+    pub fn failure(&self) -> Option<Error> {
+        self.inner.ledger().end.clone()
+    }
+
     /// Says that somebody waits for a position: it is committed now. Returns at once.
     pub fn demand(&self, position: Position) {
         let mut ledger = self.inner.ledger();

@@ -5,8 +5,8 @@ use tokio::net::TcpListener;
 use wfhost::serve::{ServeOptions, Token, WebhookOptions, serve};
 use wfhost::{Host, Options};
 
-use super::client::{Answer, Client};
-use crate::support::deploy;
+use super::client::{Answer, Client, Server};
+use crate::support::{Shell, deploy, module};
 
 const SECRET: &str = "It's a Secret to Everybody";
 
@@ -48,13 +48,15 @@ async fn serving(token: Option<&str>, calls: impl FnOnce(&Client) + Send + 'stat
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = Client::of(listener.local_addr().unwrap());
     let options = ServeOptions {
-        token: token.map(Token::new),
+        tokens: token.map(Token::new).into_iter().collect(),
         webhooks: webhooks(secret.to_str().unwrap()),
         ..ServeOptions::default()
     };
     let calls = tokio::task::spawn_blocking(move || calls(&client));
-    let stop = async |_: &Host| calls.await.unwrap();
-    serve(host, listener, options, stop).await.unwrap();
+    let stop = async { calls.await.unwrap() };
+    let beside = async |_: &Host| {};
+    let served = serve(host, vec![listener], options, stop, beside);
+    served.await.unwrap();
 }
 
 fn post(client: &Client, path: &str, headers: &[&str], body: &Value) -> (u16, Value) {
@@ -222,4 +224,35 @@ async fn a_webhook_that_is_set_up_wrongly_is_refused_before_it_is_served() {
     }
     let unknown = json!({ "name": "a", "start": start, "secret": "b" });
     assert!(serde_json::from_value::<WebhookOptions>(unknown).is_err());
+}
+
+#[test]
+fn webhooks_stand_in_the_configuration_file() {
+    let shell = Shell::new();
+    shell.write("secret", SECRET);
+    let wasm = module("scripted");
+    let config = format!(
+        r#"
+        modules = [{wasm:?}]
+        [[webhooks]]
+        name = "order"
+        start = {{ workflow = "Script", id = "order-{{body:/id}}", input = [] }}
+        signature = {{ header = "X-Signature", secret_file = "secret" }}
+        "#
+    );
+    let server = Server::configured(shell, &config, &[]);
+    let call = |path: &str| server.client().call("POST", path, &[], "{}").status;
+    assert_eq!((call("/hooks/order"), call("/hooks/other")), (401, 404));
+    let shell = Shell::new();
+    shell.write(
+        "wfhost.toml",
+        "[[webhooks]]\nname = \"a\"\n[webhooks.start]\nworkflw = \"A\"",
+    );
+    let refused = shell.run(&["serve", "--config", "wfhost.toml", "--check"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(
+        refused.err.contains("did you mean `workflow`?"),
+        "{}",
+        refused.err
+    );
 }

@@ -28,6 +28,7 @@ mod start;
 mod state;
 mod step;
 pub(crate) mod text;
+mod token;
 mod wait;
 mod watch;
 mod why;
@@ -41,6 +42,7 @@ use clap::{Args, Parser, Subcommand};
 use wfhost_core::{BrokenHistory, InstanceId};
 use wfhost_store::OpenError;
 
+use crate::config::Mistake;
 use crate::error::{Error, chain};
 use crate::host::{Host, Options};
 
@@ -111,6 +113,7 @@ enum Command {
     Serve(serve::Serve),
     Schedules(schedules::Schedules),
     Openapi(openapi::OpenApi),
+    Token(token::Token),
     #[command(subcommand)]
     State(state::State),
     Deploy(deploy::Deploy),
@@ -144,6 +147,7 @@ impl Command {
             Self::Serve(serve) => serve.run().await,
             Self::Schedules(schedules) => schedules.run().await,
             Self::Openapi(openapi) => openapi.run(),
+            Self::Token(token) => token.run(),
             Self::Export(export) => export.run().await,
             Self::State(state) => state.run().await,
             Self::Deploy(deploy) => deploy.run().await,
@@ -305,6 +309,12 @@ impl From<Error> for Failure {
 impl From<wfhost_store::Error> for Failure {
     fn from(error: wfhost_store::Error) -> Self {
         Error::from(error).into()
+    }
+}
+
+impl From<Mistake> for Failure {
+    fn from(mistake: Mistake) -> Self {
+        Self::usage(mistake.to_string())
     }
 }
 

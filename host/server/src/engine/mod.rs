@@ -147,6 +147,8 @@ pub(crate) struct Engine {
     effects_done: Condvar,
     stopping: AtomicBool,
     lost: AtomicBool,
+    /// Told when the host is lost.
+    lost_told: Notify,
 }
 
 /// Modules that are compiled, or being compiled, in one sandbox.
@@ -561,6 +563,21 @@ impl Engine {
         self.queue.room(QUEUED_MAX).await;
     }
 
+    /// How many jobs wait for a worker.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.waiting()
+    }
+
+    /// Waits until the host has failed: nothing goes on from then on.
+    pub(crate) async fn lost(&self) {
+        let mut told = std::pin::pin!(self.lost_told.notified());
+        // From here on it hears; before, it looks.
+        told.as_mut().enable();
+        if !self.lost.load(Ordering::SeqCst) {
+            told.await;
+        }
+    }
+
     /// Waits until nothing is left to do.
     pub(crate) async fn quiet(&self) -> Result<(), Lost> {
         loop {
@@ -668,6 +685,7 @@ impl Engine {
         self.gate.lose();
         self.answers.lose();
         self.quiet.notify_waiters();
+        self.lost_told.notify_waiters();
 
         let slots: Vec<_> = self.slots().values().cloned().collect();
         for waiter in slots.iter().flat_map(|slot| slot.take_waiters()) {

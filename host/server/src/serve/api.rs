@@ -190,7 +190,7 @@ impl FromRequest<Served> for Raw {
 }
 
 /// A body as it came.
-struct Whole(Bytes);
+pub(super) struct Whole(pub(super) Bytes);
 
 impl FromRequest<Served> for Whole {
     type Rejection = Problem;

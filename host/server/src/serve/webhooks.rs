@@ -12,14 +12,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Served;
-use super::api::Problem;
+use super::api::{Problem, Whole};
 use crate::error::Error;
 use crate::start::StartRequest;
 use crate::{Event, InstanceId, Name};
@@ -181,9 +182,17 @@ impl Webhooks {
 
     /// Whether a path leads to a webhook that checks by itself who calls.
     pub(super) fn is_signed(&self, path: &str) -> bool {
-        let name = path.strip_prefix("/hooks/");
-        let webhook = name.and_then(|name| self.0.get(name));
+        let webhook = self.at(path);
         webhook.is_some_and(|webhook| webhook.signature.is_some())
+    }
+
+    /// The largest body, in bytes, that the webhook takes to which a path leads.
+    pub(super) fn body_bytes_max(&self, path: &str) -> Option<usize> {
+        Some(self.at(path)?.body_bytes_max)
+    }
+
+    fn at(&self, path: &str) -> Option<&Webhook> {
+        self.0.get(path.strip_prefix("/hooks/")?)
     }
 }
 
@@ -263,18 +272,12 @@ fn within<T>(key: &str, result: Result<T, String>) -> Result<T, String> {
 pub(super) async fn receive(
     State(served): State<Served>,
     Path(name): Path<String>,
-    request: Request,
+    parts: Parts,
+    Whole(bytes): Whole,
 ) -> Result<Response, Problem> {
     let webhook = served.webhooks.0.get(&name).ok_or_else(|| {
         let detail = format!("there is no webhook `{name}`");
         Problem::new(StatusCode::NOT_FOUND, "no-such-hook", detail)
-    })?;
-    let (parts, body) = request.into_parts();
-    let bytes = axum::body::to_bytes(body, webhook.body_bytes_max).await;
-    let bytes = bytes.map_err(|_| {
-        let max = webhook.body_bytes_max;
-        let detail = format!("the body could not be read, or has more than {max} bytes");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
     })?;
     if let Some(signature) = &webhook.signature {
         let checked = signature.check(&parts.headers, &bytes, served.host.now());
