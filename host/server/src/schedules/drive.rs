@@ -85,7 +85,9 @@ impl Watched {
     /// Resolves when one of them has ended, if there are any.
     async fn next_end(&mut self) {
         match self.tasks.join_next().await {
-            Some(Ok(id)) => drop(self.ids.remove(&id)),
+            Some(Ok(id)) => {
+                self.ids.remove(&id);
+            }
             // It panicked, which has been printed: all are watched anew.
             Some(Err(_)) => self.ids.clear(),
             None => std::future::pending().await,

@@ -322,7 +322,9 @@ async fn act(
                 .map(|(key, value)| Ok((key.clone(), text(value)?)));
             let input = input.fill(incoming).map_err(bad)?;
             let request = StartRequest {
-                id: id.map(|id| id.parse().map_err(invalid)).transpose()?,
+                id: id
+                    .map(|id| id.parse::<InstanceId>().map_err(invalid))
+                    .transpose()?,
                 tags: tags.collect::<Result<_, Problem>>()?,
                 key,
                 ..StartRequest::new(workflow.clone(), crate::Json::of(&input))
@@ -334,10 +336,10 @@ async fn act(
             name,
             payload,
         } => {
-            let id: InstanceId = text(instance)?.parse().map_err(invalid)?;
+            let id = text(instance)?.parse::<InstanceId>().map_err(invalid)?;
             let payload = payload.fill(incoming).map_err(bad)?;
             let event = Event {
-                name: text(name)?.parse().map_err(invalid)?,
+                name: text(name)?.parse::<Name>().map_err(invalid)?,
                 payload: crate::Json::of(&payload),
             };
             served.host.raise_event(&id, event, key).await?;

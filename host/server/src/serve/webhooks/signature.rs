@@ -195,7 +195,7 @@ impl Place {
     fn find<'a>(&'a self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a str> {
         let values = headers.get_all(&self.header).iter();
         let texts = values.filter_map(|value| value.to_str().ok());
-        texts.flat_map(|text| match &self.field {
+        texts.flat_map(move |text| match &self.field {
             None => vec![text.trim()],
             Some(field) => {
                 let pairs = text
