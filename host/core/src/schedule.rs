@@ -284,7 +284,7 @@ pub enum SkipReason {
     Queued,
     /// It waited, and a later one took its place.
     Overtaken,
-    /// All up to `until` came at a time when no host ran, and are not made up.
+    /// No host fired in time, and what was due up to `until` is not made up.
     Missed {
         /// The last moment of that time.
         until: Timestamp,
@@ -299,7 +299,7 @@ impl fmt::Display for SkipReason {
             Self::Overtaken => f.write_str("it waited, and a later firing took its place"),
             Self::Missed { until } => write!(
                 f,
-                "no host ran; what was due until {until} is more than the schedule catches up"
+                "no host fired in time; what was due until {until} is more than the schedule makes up"
             ),
         }
     }

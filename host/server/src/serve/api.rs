@@ -251,7 +251,7 @@ struct Once {
 }
 
 /// The longest request key, in bytes. Keys are remembered as long as their instance.
-const KEY_BYTES_MAX: usize = 255;
+pub(super) const KEY_BYTES_MAX: usize = 255;
 
 impl FromRequestParts<Served> for Once {
     type Rejection = Problem;

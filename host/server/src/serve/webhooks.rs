@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Served;
-use super::api::{Problem, Whole};
+use super::api::{KEY_BYTES_MAX, Problem, Whole};
 use crate::error::Error;
 use crate::start::StartRequest;
 use crate::{Event, InstanceId, Name};
@@ -309,6 +309,10 @@ async fn act(
 ) -> Result<InstanceId, Problem> {
     let text = |text: &Text| text.fill(incoming).map_err(bad);
     let key = webhook.key.as_ref().map(text).transpose()?;
+    if key.as_ref().is_some_and(|key| key.len() > KEY_BYTES_MAX) {
+        let why = format!("the request key has more than {KEY_BYTES_MAX} bytes");
+        return Err(bad(why));
+    }
     match &webhook.action {
         Action::Start {
             workflow,
