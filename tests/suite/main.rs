@@ -23,6 +23,7 @@ mod registry;
 mod replays;
 mod resetting;
 mod scale;
+mod schedules;
 mod semantics;
 mod serve;
 mod support;

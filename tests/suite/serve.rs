@@ -2,10 +2,16 @@
 
 mod api;
 mod client;
+mod configured;
 mod crashes;
 mod dapr;
+mod full;
+mod limits;
 mod openapi;
 mod reach;
+mod schedules;
+mod tls;
+mod webhooks;
 
 use std::io::{Read as _, Write as _};
 
@@ -73,8 +79,8 @@ async fn a_client_that_does_not_go_on_does_not_keep_the_host() {
         begun.send(()).unwrap();
         stream
     });
-    let stop = async |_: &wfhost::Host| begins.await.unwrap();
-    wfhost::serve::serve(host, listener, None, options, stop)
+    let stop = async { begins.await.unwrap() };
+    wfhost::serve::serve(host, vec![listener], None, options, stop, async |_| {})
         .await
         .unwrap();
     drop(client.join().unwrap());

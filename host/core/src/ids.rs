@@ -7,6 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::Timestamp;
+
 /// A duration in milliseconds.
 pub type DurationMs = u64;
 
@@ -58,6 +60,13 @@ impl InstanceId {
     pub fn of_request(workflow: &Name, key: &str) -> Self {
         let digest = Digest::of(format!("{workflow}\n{key}").as_bytes()).hex();
         Self(digest[..32].into())
+    }
+
+    /// The id of the instance that a schedule's firing starts: `{schedule}-20300131T120000Z`, or a
+    /// digest of that when it would be too long.
+    #[must_use]
+    pub fn of_firing(schedule: &str, due_at: Timestamp) -> Self {
+        Self::derived(format!("{schedule}-{}", due_at.compact()))
     }
 
     fn derived(id: String) -> Self {

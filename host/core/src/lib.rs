@@ -22,6 +22,7 @@ pub mod record;
 pub mod replay;
 pub mod rerun;
 pub mod reset;
+pub mod schedule;
 pub mod schema;
 pub mod state;
 mod time;

@@ -34,6 +34,17 @@ impl Timestamp {
     pub fn since(self, earlier: Self) -> DurationMs {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// As `20300131T120000Z`, which an id may hold; with milliseconds, if there are any, as
+    /// `20300131T120000123Z`.
+    #[must_use]
+    pub fn compact(self) -> String {
+        let text: String = self.to_string().replace(['-', ':', '.', ' '], "");
+        match text.strip_suffix("000Z") {
+            Some(whole) => format!("{whole}Z"),
+            None => text,
+        }
+    }
 }
 
 /// RFC 3339 in UTC with milliseconds; a time after the year 9999 as its milliseconds.
@@ -52,6 +63,16 @@ impl fmt::Display for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_compact_timestamp_fits_into_an_id() {
+        for (millis, text) in [
+            (1_896_091_200_000, "20300131T120000Z"),
+            (1_896_091_200_123, "20300131T120000123Z"),
+        ] {
+            assert_eq!(Timestamp(millis).compact(), text);
+        }
+    }
 
     #[test]
     fn a_timestamp_reads_as_rfc_3339() {

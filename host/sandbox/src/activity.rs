@@ -9,6 +9,7 @@ use wfhost_core::{Failure, Json, Name, Timestamp, kind};
 
 use crate::bindings::{activity, timestamp, types};
 use crate::engine::Shared;
+use crate::grant::Grant;
 use crate::guest_log::GuestLog;
 use crate::inside::{AttemptRole, Inside, Role, Watch};
 use crate::module::instantiate;
@@ -101,6 +102,7 @@ pub(crate) fn invocation(call: &AttemptCall) -> activity::Invocation {
 /// A store for the guest of an attempt, which is watched from now on.
 pub(crate) fn store(shared: &Shared, call: AttemptCall) -> wasmtime::Store<Inside> {
     let role = AttemptRole {
+        grant: shared.grants.of(&call.name),
         session: call.session,
         started_at: call.started_at,
         started: Instant::now(),
@@ -120,6 +122,23 @@ pub(crate) fn outcome(
     returned: Result<String, types::Failure>,
 ) -> Result<Result<Json, Failure>, Stop> {
     inside.outcome(returned, || format!("the output of the activity `{name}`"))
+}
+
+/// What is recorded of what it said.
+fn without_secrets(
+    grant: &Grant,
+    outcome: Result<Json, Failure>,
+    log: Vec<LogLine>,
+) -> (Result<Json, Failure>, Vec<LogLine>) {
+    let log = log.into_iter().map(|line| LogLine {
+        message: grant.without_secrets(line.message),
+        ..line
+    });
+    let outcome = outcome.map_err(|failure| Failure {
+        message: grant.without_secrets(failure.message),
+        ..failure
+    });
+    (outcome, log.collect())
 }
 
 fn watch(host_max: Duration, time_max: Duration, stop: StopFlag) -> Watch {
@@ -151,10 +170,11 @@ pub(crate) fn end(
         })
     });
     let log = inside.said(GuestLog::end);
-    let state = match inside.role {
-        Role::Attempt(attempt) => attempt.session.end(),
-        Role::Workflow(_) | Role::Probe { .. } => SessionEnd::default(),
+    let (state, grant) = match inside.role {
+        Role::Attempt(attempt) => (attempt.session.end(), attempt.grant),
+        Role::Workflow(_) | Role::Probe { .. } => Default::default(),
     };
+    let (outcome, log) = without_secrets(&grant, outcome, log);
     AttemptEnd {
         outcome,
         state,

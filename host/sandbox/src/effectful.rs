@@ -39,7 +39,7 @@ impl Effectful {
         let invocation = activity::invocation(&call);
         let mut store = activity::store(shared, call);
         if self.http {
-            let http = Http::new(&shared.limits, shared.allowed_hosts.clone());
+            let http = Http::new(&shared.limits, shared.grants.of(&name));
             store.data_mut().http = Some(Box::new(http));
         }
         let watch = store.data().watch.clone();

@@ -12,8 +12,8 @@ use wasmtime::{
 };
 use wfhost_core::Digest;
 
-use crate::allowed_host::AllowedHost;
 use crate::code_cache::CodeCache;
+use crate::grant::Grants;
 use crate::inside::{Inside, Role};
 use crate::limits::Limits;
 use crate::link::{self, Outside};
@@ -38,7 +38,7 @@ pub(crate) struct Shared {
     pub(crate) contract: Linker<Inside>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) outside: Option<Outside>,
-    pub(crate) allowed_hosts: Arc<[AllowedHost]>,
+    pub(crate) grants: Arc<Grants>,
     /// What was compiled last, by the digest of the component.
     compiled: Arc<Mutex<Vec<(Digest, Component)>>>,
     /// Where other hosts of this user leave what they have compiled.
@@ -61,7 +61,7 @@ impl Sandbox {
             engine: wasm,
             limits: Arc::new(limits),
             outside: None,
-            allowed_hosts: Arc::default(),
+            grants: Arc::default(),
             compiled: Arc::default(),
             code_cache: None,
             compilations: Arc::default(),
@@ -79,12 +79,12 @@ impl Sandbox {
         }))
     }
 
-    /// The same sandbox, in which activities may make HTTP requests to these hosts; without it to
-    /// none. What was loaded before keeps the hosts that it had.
+    /// The same sandbox, in which activities have what is granted here; without it they may make
+    /// no HTTP requests and see no environment. What was loaded before keeps what it had.
     #[must_use]
-    pub fn with_allowed_hosts(self, allowed_hosts: Vec<AllowedHost>) -> Self {
+    pub fn with_grants(self, grants: Grants) -> Self {
         Self(Arc::new(Shared {
-            allowed_hosts: allowed_hosts.into(),
+            grants: Arc::new(grants),
             ..self.0.copy()
         }))
     }
@@ -123,7 +123,7 @@ impl Shared {
             contract: self.contract.clone(),
             limits: self.limits.clone(),
             outside: self.outside.clone(),
-            allowed_hosts: self.allowed_hosts.clone(),
+            grants: self.grants.clone(),
             compiled: self.compiled.clone(),
             code_cache: self.code_cache.clone(),
             compilations: self.compilations.clone(),

@@ -6,6 +6,7 @@ use wfhost_core::state::Session;
 use wfhost_core::{Json, Timestamp};
 
 use crate::bindings::state;
+use crate::grant::Grant;
 use crate::host_context::out_of_turn;
 use crate::inside::{Inside, Mode, Role, nothing_while_probed};
 use crate::past::{Met, Past, describe_get, describe_scan, describe_write};
@@ -30,6 +31,7 @@ enum Access<'a> {
 impl state::Host for Inside {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<state::Entry>> {
         check_key(&key)?;
+        self.granted(|grant| grant.check_read(&key))?;
         let found = match self.access("state.get")? {
             Access::Attempt(session) => session.get(&key).map_err(Stop::from)?,
             Access::Turn(session, record) => {
@@ -91,6 +93,7 @@ impl state::Host for Inside {
             );
             return Err(Stop::Forbidden(message).into());
         }
+        self.granted(|grant| grant.check_read(&prefix))?;
         let scan = |session: &mut Session| {
             let found = session.scan(&prefix, after.as_deref(), limit as usize);
             found.map_err(Stop::from)
@@ -146,6 +149,7 @@ impl Inside {
         options: state::WriteOptions,
     ) -> wasmtime::Result<Result<(), u64>> {
         check_key(&key)?;
+        self.granted(|grant| grant.check_write(&key))?;
         let if_version = options.if_version;
         let write = StateWrite {
             key,
@@ -179,6 +183,15 @@ impl Inside {
                 || describe_write(&write, if_version),
             )?,
         })
+    }
+
+    /// Asks what an attempt was granted; a workflow has the state whole, or its replay would depend
+    /// on the grants of the day.
+    fn granted(&self, ask: impl FnOnce(&Grant) -> Result<(), Stop>) -> Result<(), Stop> {
+        match &self.role {
+            Role::Attempt(attempt) => ask(&attempt.grant),
+            Role::Workflow(_) | Role::Probe { .. } => Ok(()),
+        }
     }
 
     fn access(&mut self, what: &str) -> Result<Access<'_>, Stop> {

@@ -1,6 +1,6 @@
 //! HTTP requests of activities: `wasi:http`, and of `wasi:io` what it builds on.
 //!
-//! The rest of WASI stays what it is for everybody: there is no file, no socket, no environment.
+//! The rest of WASI stays what it is for everybody: there is no file and no socket.
 //! Each request goes through [`Hooks::send_request`], which asks the list of allowed hosts.
 
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use wasmtime_wasi_http::{
 use wfhost_core::record::LogLevel;
 
 use crate::allowed_host::AllowedHost;
+use crate::grant::Grant;
 use crate::guest_log::SharedLog;
 use crate::http_body::Budget;
 use crate::http_request::{Answer, Way};
@@ -35,7 +36,7 @@ pub(crate) struct Http {
 
 /// What decides on each request.
 struct Hooks {
-    allowed: Arc<[AllowedHost]>,
+    grant: Arc<Grant>,
     log: SharedLog,
     budget: Budget,
     connections: Arc<Semaphore>,
@@ -45,7 +46,7 @@ impl Http {
     /// Most handles of one guest at a time.
     const HANDLES_MAX: usize = 10_000;
 
-    pub(crate) fn new(limits: &Limits, allowed: Arc<[AllowedHost]>) -> Self {
+    pub(crate) fn new(limits: &Limits, grant: Arc<Grant>) -> Self {
         let log = SharedLog::new(limits.log_bytes_max);
         let mut table = ResourceTable::new();
         table.set_max_capacity(Self::HANDLES_MAX);
@@ -53,7 +54,7 @@ impl Http {
             table,
             context: WasiHttpCtx::new(),
             hooks: Hooks {
-                allowed,
+                grant,
                 budget: Budget::new(limits.http_body_bytes_max, log.clone()),
                 log: log.clone(),
                 connections: Arc::new(Semaphore::new(limits.http_connections_max)),
@@ -147,7 +148,11 @@ impl WasiHttpHooks for Hooks {
 
 impl Hooks {
     fn allows(&self, target: &Target) -> Option<Reach> {
-        let reach = self.allowed.iter().find_map(|it| it.allows(target));
+        let reach = self
+            .grant
+            .allowed_hosts
+            .iter()
+            .find_map(|it| it.allows(target));
         if reach.is_none() {
             let message = format!(
                 "HTTP request to {target} refused: the host is not allowed; \

@@ -9,6 +9,7 @@ use wfhost_core::{Failure, Json, Name, Timestamp};
 
 use crate::bindings::{log, types};
 use crate::birth::Birth;
+use crate::grant::Grant;
 use crate::guest_log::{GuestLog, cut};
 use crate::http::Http;
 use crate::limits::Limits;
@@ -85,6 +86,7 @@ pub(crate) struct Live {
 
 /// One attempt of an activity.
 pub(crate) struct AttemptRole {
+    pub(crate) grant: Arc<Grant>,
     pub(crate) session: Session,
     /// What its wall clock shows when it begins.
     pub(crate) started_at: Timestamp,
@@ -204,6 +206,15 @@ impl Inside {
                 .map_err(|error| Stop::Forbidden(format!("no random numbers: {error}")))?,
         }
         Ok(())
+    }
+
+    /// The environment that the guest sees.
+    pub(crate) fn environment(&self) -> Vec<(String, String)> {
+        match &self.role {
+            Role::Attempt(attempt) => attempt.grant.variables(),
+            // It would not be the same on another day, or on another host.
+            Role::Workflow(_) | Role::Probe { .. } => Vec::new(),
+        }
     }
 
     /// The log that counts: requests under way write to the same one.

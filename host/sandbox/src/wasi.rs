@@ -1,8 +1,8 @@
 //! Inert stand-ins for what a standard library drags in of `wasi:…@0.2`.
 //!
 //! A workflow sees the time of its turn, a monotonic clock that counts from the instance's start,
-//! and random numbers that its run seeds; an activity sees the real ones. Nobody sees an
-//! environment, arguments or input. Output becomes log lines. Nothing here reaches the outside,
+//! and random numbers that its run seeds; an activity sees the real ones, and the environment that
+//! it was granted. Nobody sees arguments or input. Output becomes log lines. Nothing here reaches the outside,
 //! so a guest with these stand-ins alone is contained.
 //!
 //! A patch version of WASI 0.2 only ever adds functions, and one program mixes several, so each
@@ -128,7 +128,9 @@ pub(crate) fn resource(linker: &mut LinkerInstance<'_, Inside>, name: &str) -> R
 fn cli(linker: &mut LinkerInstance<'_, Inside>, name: &str) -> Result<bool> {
     match name {
         "get-environment" => {
-            linker.func_wrap(name, |_, ()| Ok((Vec::<(String, String)>::new(),)))?;
+            linker.func_wrap(name, |store: Store<'_>, ()| {
+                Ok((store.data().environment(),))
+            })?;
         }
         "get-arguments" => linker.func_wrap(name, |_, ()| Ok((Vec::<String>::new(),)))?,
         "initial-cwd" => linker.func_wrap(name, |_, ()| Ok((None::<String>,)))?,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::capsule::CapsuleError;
+use wfhost_core::schedule::{InvalidSchedule, InvalidTimes, ScheduleName};
 use wfhost_core::{Digest, InstanceId, Name, Role, Status};
 use wfhost_store::{BindingError, OpenError, SubmitError};
 
@@ -54,6 +55,21 @@ pub enum Error {
     NoSuchInstance {
         /// Which.
         id: InstanceId,
+    },
+    /// There is no schedule of that name.
+    #[error("there is no schedule `{name}`; `wfhost schedules` shows those there are")]
+    NoSuchSchedule {
+        /// Which.
+        name: ScheduleName,
+    },
+    /// The schedule cannot be set.
+    #[error(transparent)]
+    InvalidSchedule(#[from] InvalidSchedule),
+    /// There are as many schedules as there may be.
+    #[error("there are {max} schedules already, which are the most; delete one first")]
+    TooManySchedules {
+        /// How many there may be.
+        max: usize,
     },
     /// No module offers that workflow.
     #[error("no module offers the workflow `{name}`; {}", known_workflows(.known))]
@@ -263,6 +279,14 @@ pub enum Error {
         /// Where it was to listen.
         address: std::net::SocketAddr,
     },
+    /// A webhook is set up wrongly.
+    #[error("the webhook `{name}`: {why}")]
+    Webhook {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
     /// It is no capsule that this host can read, or it cannot be read or written.
     #[error(transparent)]
     Capsule(#[from] CapsuleError),
@@ -289,6 +313,9 @@ impl Error {
             | Self::Rejected { .. }
             | Self::ModuleRemoved { .. }
             | Self::NoSuchInstance { .. }
+            | Self::NoSuchSchedule { .. }
+            | Self::InvalidSchedule(_)
+            | Self::TooManySchedules { .. }
             | Self::NoSuchWorkflow { .. }
             | Self::InvalidInput { .. }
             | Self::IdInUse { .. }
@@ -310,6 +337,7 @@ impl Error {
             | Self::WrongVersion { .. }
             | Self::InvalidKey { .. }
             | Self::Exposed { .. }
+            | Self::Webhook { .. }
             | Self::Capsule(_)
             | Self::Build(_)
             | Self::File { .. } => true,
@@ -322,6 +350,12 @@ impl Error {
             | Self::Listen(_)
             | Self::Unknown => false,
         }
+    }
+}
+
+impl From<InvalidTimes> for Error {
+    fn from(error: InvalidTimes) -> Self {
+        Self::InvalidSchedule(error.into())
     }
 }
 

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use wfhost_core::interface::{Bound, InterfaceDiff};
 use wfhost_core::{Binding, Instance, ModuleInfo, Name, Position, Role, Share, Status};
-use wfhost_sandbox::{AllowedHost, Limits, OutsideCall, Sandbox};
+use wfhost_sandbox::{AllowedHost, Grants, Limits, OutsideCall, Sandbox};
 use wfhost_store::{Moved, NewModule, Store};
 
 use crate::checked::{Checked, offered_once, prepare};
 use crate::engine::{Bounds, Clock, Engine, Modules, Observed, Running, Script, Setup};
 use crate::error::Error;
+use crate::schedules::Schedules;
 use crate::tidy::{self, Retention};
 
 /// An outside world made up for a test.
@@ -30,8 +31,10 @@ pub struct Options {
     pub store: wfhost_store::Options,
     /// How many attempts of activities run at once.
     pub bounds: Bounds,
-    /// Where activities may send HTTP requests; nowhere by default.
+    /// Where all activities may send HTTP requests; nowhere by default.
     pub allowed_hosts: Vec<AllowedHost>,
+    /// What each activity may have of the outside beside that; nothing by default.
+    pub grants: Grants,
     /// The folder in which compiled code is kept for the next process, made if it is not there;
     /// none by default, so that each process compiles for itself. It must belong to the user of
     /// this process, who alone may write to it, and is silently not used otherwise. Several hosts
@@ -63,6 +66,7 @@ impl Default for Options {
             store: wfhost_store::Options::default(),
             bounds: Bounds::default(),
             allowed_hosts: Vec::new(),
+            grants: Grants::default(),
             code_cache: None,
             retention: Retention::default(),
             clock: Clock::default(),
@@ -130,8 +134,11 @@ pub struct Host {
     pub(crate) store: Arc<Store>,
     pub(crate) payload_bytes_max: usize,
     pub(crate) retention: Retention,
+    /// How it was opened; not at all if its data is in memory.
+    opened: Option<(PathBuf, Options)>,
     /// Lets what is kept too long go; stops with the host.
     tidying: Option<tokio::task::JoinHandle<()>>,
+    pub(crate) schedules: Arc<Schedules>,
 }
 
 impl Host {
@@ -144,11 +151,8 @@ impl Host {
     /// Outside of a tokio runtime.
     pub fn open(path: &Path, options: Options) -> Result<Self, Error> {
         let sandbox = sandbox(&options)?;
-        Ok(Self::on(
-            Store::open(path, options.store.clone())?,
-            sandbox,
-            options,
-        ))
+        let store = Store::open(path, options.store.clone())?;
+        Ok(Self::on_file(path, store, sandbox, options))
     }
 
     /// Opens the data file for modules that were checked before, so that bad ones leave no new file
@@ -161,7 +165,7 @@ impl Host {
     /// Outside of a tokio runtime.
     pub fn open_for(path: &Path, checked: &Checked, options: Options) -> Result<Self, Error> {
         let store = Store::open(path, options.store.clone())?;
-        Ok(Self::on(store, checked.sandbox.clone(), options))
+        Ok(Self::on_file(path, store, checked.sandbox.clone(), options))
     }
 
     /// Opens a data file that must be there.
@@ -170,11 +174,8 @@ impl Host {
     /// As [`Host::open`], and [`wfhost_store::OpenError::Missing`].
     pub fn open_existing(path: &Path, options: Options) -> Result<Self, Error> {
         let sandbox = sandbox(&options)?;
-        Ok(Self::on(
-            Store::open_existing(path, options.store.clone())?,
-            sandbox,
-            options,
-        ))
+        let store = Store::open_existing(path, options.store.clone())?;
+        Ok(Self::on_file(path, store, sandbox, options))
     }
 
     /// A host whose data is gone with it, for tests and for trying things out.
@@ -208,6 +209,13 @@ impl Host {
         Ok(Self::with_modules(store, sandbox, modules, options))
     }
 
+    fn on_file(path: &Path, store: Store, sandbox: Sandbox, options: Options) -> Self {
+        let opened = (path.to_owned(), options.clone());
+        let mut host = Self::on(store, sandbox, options);
+        host.opened = Some(opened);
+        host
+    }
+
     fn on(store: Store, sandbox: Sandbox, options: Options) -> Self {
         Self::with_modules(store, sandbox, Modules::default(), options)
     }
@@ -225,11 +233,14 @@ impl Host {
             one_by_one: options.one_by_one,
         };
         let running = Running::start(Arc::clone(&store), sandbox, setup);
+        let schedules = Schedules::new(Arc::clone(&running.engine), payload_bytes_max);
         Self {
+            schedules: Arc::new(schedules),
             running: Some(running),
             store,
             payload_bytes_max,
             retention: options.retention,
+            opened: None,
             tidying: Some(tidying),
         }
     }
@@ -249,7 +260,7 @@ impl Host {
     /// # Errors
     /// If the last commit failed.
     pub async fn close(mut self) -> Result<(), Error> {
-        self.stop_tidying();
+        self.stop_tasks();
         let (running, store) = (self.running.take(), Arc::clone(&self.store));
         let closed = tokio::task::spawn_blocking(move || {
             if let Some(running) = running {
@@ -261,6 +272,40 @@ impl Host {
             .await
             .map_err(|_| Error::Unknown)?
             .map_err(Error::Store)
+    }
+
+    /// Opens the data file again as it was opened, once this host is closed; `None` if there is no
+    /// file.
+    pub(crate) fn opening_again(
+        &self,
+    ) -> Option<impl Fn() -> Result<Self, Error> + Send + Sync + use<>> {
+        let (path, options) = self.opened.clone()?;
+        let sandbox = self.engine().sandbox.clone();
+        Some(move || {
+            let store = Store::open_existing(&path, options.store.clone())?;
+            Ok(Self::on_file(
+                &path,
+                store,
+                sandbox.clone(),
+                options.clone(),
+            ))
+        })
+    }
+
+    /// Waits until the host fails, for want of its data file or by an error of its own. Nothing goes
+    /// on from then on; what was acknowledged is in the file.
+    pub(crate) async fn failed(&self) {
+        self.engine().lost().await;
+    }
+
+    /// Why the data file takes nothing any more, if a commit has failed.
+    pub(crate) fn failure(&self) -> Option<wfhost_store::Error> {
+        self.store.failure()
+    }
+
+    /// How many pieces of work wait, and how many bytes are on their way to the disk.
+    pub(crate) fn strain(&self) -> (usize, u64) {
+        (self.engine().queued(), self.store.undurable_bytes())
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
@@ -407,7 +452,8 @@ impl Settled {
 }
 
 impl Host {
-    fn stop_tidying(&mut self) {
+    fn stop_tasks(&mut self) {
+        self.schedules.stop();
         if let Some(tidying) = self.tidying.take() {
             tidying.abort();
         }
@@ -416,7 +462,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        self.stop_tidying();
+        self.stop_tasks();
         if let Some(running) = self.running.take() {
             running.stop();
             // Not left to whoever lets the store go last: that may be its own writer, who calls
@@ -428,7 +474,8 @@ impl Drop for Host {
 
 fn sandbox(options: &Options) -> Result<Sandbox, Error> {
     let sandbox = Sandbox::new(options.limits.clone())?;
-    let sandbox = sandbox.with_allowed_hosts(options.allowed_hosts.clone());
+    let grants = options.grants.clone();
+    let sandbox = sandbox.with_grants(grants.with_allowed_hosts(options.allowed_hosts.clone()));
     let sandbox = match &options.code_cache {
         Some(folder) => sandbox.with_code_cache(folder.clone()),
         None => sandbox,

@@ -25,12 +25,15 @@ impl Host {
     /// at once, what becomes due in its time, and what is told to an instance is followed by it.
     /// When this returns, those that have been due for longest are under way; the others follow.
     ///
-    /// Instances that wait for a later time or for something from outside take no memory.
+    /// Instances that wait for a later time or for something from outside take no memory. Schedules
+    /// are driven too.
     ///
     /// # Errors
     /// If the data file failed.
     pub async fn drive_all(&self) -> Result<(), Error> {
-        self.engine().drive_all().await
+        self.engine().drive_all().await?;
+        self.schedules.start();
+        Ok(())
     }
 
     /// How many instances the scheduler has in memory.
@@ -176,12 +179,17 @@ impl Host {
 
     /// Waits until nothing is left to do before something comes from outside or its time comes;
     /// where time is skipped, before something comes from outside. What was done is durable then.
+    /// No time is skipped for schedules, which would go on for ever.
     ///
     /// # Errors
     /// If the host has failed.
     pub async fn quiet(&self) -> Result<(), Error> {
-        self.engine().quiet().await.map_err(|_| Error::Unknown)?;
-        self.shown(()).await
+        loop {
+            self.engine().quiet().await.map_err(|_| Error::Unknown)?;
+            if !self.schedules.run_due().await? {
+                return self.shown(()).await;
+            }
+        }
     }
 
     /// When the next timer is due, if there is one.
@@ -193,5 +201,6 @@ impl Host {
     /// Puts the host's clock forward; what is due then is done.
     pub fn advance_time(&self, by: std::time::Duration) {
         self.engine().advance(by);
+        self.schedules.look_again();
     }
 }

@@ -26,6 +26,7 @@ mod asking;
 pub mod capsule;
 mod checked;
 pub mod cli;
+mod config;
 mod engine;
 mod entries;
 mod error;
@@ -38,6 +39,7 @@ mod narrate;
 pub mod package;
 mod plan;
 mod replay;
+mod schedules;
 pub mod serve;
 mod start;
 mod starting;
@@ -62,6 +64,7 @@ pub use migrate::{
 pub use narrate::{Narrator, Told, waits_for};
 pub use plan::{Plan, PlanOptions, UpgradeOptions};
 pub use replay::Replayed;
+pub use schedules::Scheduled;
 pub use start::{Reuse, StartRequest};
 pub use starting::RerunRequest;
 pub use tidy::Retention;
@@ -72,12 +75,16 @@ pub use wfhost_core::interface::{DefinitionDiff, Fate, InterfaceDiff, ModuleDiff
 pub use wfhost_core::record::{Entry, Event, Record, StallReason, StateWrite};
 pub use wfhost_core::replay::Divergence;
 pub use wfhost_core::reset::{Lost, LostActivity, LostChild, LostEvent, LostTimer};
+pub use wfhost_core::schedule::{
+    Firing, InvalidSchedule, InvalidTimes, Outcome, Overlap, Schedule, ScheduleName, SkipReason,
+    Standing, Times,
+};
 pub use wfhost_core::schema::{Change, Impact};
 pub use wfhost_core::{
     Binding, Candidate, DeploymentKind, DeploymentNumber, Digest, Failure, Instance, InstanceId,
     InvalidShare, Json, ModuleInfo, Moved, Name, Role, RunId, Share, Status, Timestamp,
 };
-pub use wfhost_sandbox::{AllowedHost, InvalidHost, Limits};
+pub use wfhost_sandbox::{AllowedHost, Grant, Grants, InvalidHost, Limits};
 #[doc(hidden)]
 pub use wfhost_store::Memory;
 pub use wfhost_store::{

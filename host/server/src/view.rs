@@ -8,6 +8,7 @@ mod history;
 mod instances;
 mod modules;
 mod moves;
+mod schedules;
 mod turns;
 mod words;
 
@@ -20,13 +21,15 @@ use wfhost_core::reset::Lost as LostTurns;
 use wfhost_core::{Json, ModuleInfo, Name, Role};
 
 use crate::migrate;
+use crate::schedules::Scheduled;
 use crate::verdict;
 
 pub(crate) use history::HistoryRecord;
 pub(crate) use instances::{Instance, Summary};
 pub(crate) use modules::{Binding, Deployed, Deployment, InterfaceDiff, Module, Moved};
 pub(crate) use moves::{Compared, Lost, Migrated, Plan, ResetDone, Verdict};
-pub(crate) use words::{Called, Failure, Id, Outcome, Reason, Status, one_of_or_null};
+pub(crate) use schedules::{OverlapWord, Schedule, ScheduleId, catch_up};
+pub(crate) use words::{Called, DueTime, Failure, Id, Outcome, Reason, Status, one_of_or_null};
 
 /// As JSON, the fields by name.
 pub(crate) fn json(view: impl Serialize) -> Value {
@@ -41,6 +44,15 @@ pub(crate) fn json(view: impl Serialize) -> Value {
 #[must_use]
 pub fn instance(instance: &wfhost_core::Instance) -> Value {
     json(Instance::from(instance))
+}
+
+/// A schedule: `name`, `cron`, `time_zone`, `workflow`, `input`, `tags`, `overlap`, `catch_up`,
+/// `catch_up_max`, `until`, `paused` (`at`, `note`), `next`, `queued` (the firing that waits),
+/// `running` (ids), `firings` (the newest first: `due_at`, `at`, `outcome`, `id`, `why`),
+/// `created_at`, `changed_at`.
+#[must_use]
+pub fn schedule(scheduled: &Scheduled) -> Value {
+    json(Schedule::from(scheduled))
 }
 
 /// A module: `digest`, `label`, `bytes`, `component`, `encoder`, `contract`, `imports`,

@@ -1,5 +1,6 @@
 //! What can go wrong here, one variant for each reaction of the caller.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -122,12 +123,31 @@ pub enum Error {
         /// What failed.
         source: Cause,
     },
+    /// The same, because the disk is full, or what this user may have of it. First make room.
+    #[error(
+        "a commit to the data file {} failed, because there is no more room for it: {source}",
+        path.display()
+    )]
+    Full {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        source: Cause,
+    },
     /// The store was closed.
     #[error("the store of {} is closed", path.display())]
     Closed {
         /// The file.
         path: PathBuf,
     },
+}
+
+impl Error {
+    /// Whether there is no room on the disk.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Full { .. })
+    }
 }
 
 /// A submission was not taken. Nothing has changed.
@@ -273,6 +293,10 @@ impl Fault {
     pub(crate) fn committing(self, path: &Path) -> Error {
         let path = path.to_owned();
         match self {
+            Self::Redb(source) if is_full(&source) => Error::Full {
+                path,
+                source: Arc::from(source as Box<dyn std::error::Error + Send + Sync>),
+            },
             Self::Redb(source) => Error::Failed {
                 path,
                 source: Arc::from(source as Box<dyn std::error::Error + Send + Sync>),
@@ -281,6 +305,17 @@ impl Fault {
             Self::Closed => Error::Closed { path },
         }
     }
+}
+
+/// Whether the system has no room, for this file or at all.
+fn is_full(error: &redb::Error) -> bool {
+    let redb::Error::Io(error) = error else {
+        return false;
+    };
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+    )
 }
 
 macro_rules! from_redb {

@@ -29,6 +29,7 @@ mod payloads;
 mod recover;
 mod registry;
 mod removal;
+mod schedules;
 mod snapshot;
 mod state;
 mod submit;
@@ -189,6 +190,18 @@ impl Store {
     #[must_use]
     pub fn submitted(&self) -> Position {
         self.inner.ledger().submitted
+    }
+
+    /// How many bytes of log are submitted and not durable.
+    #[must_use]
+    pub fn undurable_bytes(&self) -> u64 {
+        self.inner.ledger().undurable_bytes
+    }
+
+    /// Why the store takes nothing any more, if a commit has failed.
+    #[must_use]
+    pub fn failure(&self) -> Option<Error> {
+        self.inner.ledger().end.clone()
     }
 
     /// Says that somebody waits for a position: it is committed now. Returns at once.

@@ -25,6 +25,8 @@
 //! blobs       namespace u32, digest 32 bytes    uploaded modules, the components made of them
 //! bindings    namespace u32, role u8, name str  module, candidate with its share (*)
 //! deployments namespace u32, number u64         JSON of what brought modules or moved bindings (*)
+//! schedules   namespace u32, name str           JSON of what the schedule does (*)
+//! standings   namespace u32, name str           JSON of where the schedule stands (*)
 //!
 //! (*) followed by the CRC-32 of what stands before, u32 LE. Plain data in postcard's encoding.
 //!     Records bring their own; payloads and blobs are checked by their digest.
@@ -104,6 +106,13 @@ pub(crate) const BINDINGS: TableDefinition<'_, (u32, u8, &str), &[u8]> =
     TableDefinition::new("bindings");
 pub(crate) const DEPLOYMENTS: TableDefinition<'_, (u32, u64), &[u8]> =
     TableDefinition::new("deployments");
+
+/// Made with the first schedule: a file of an earlier build has no such table, and no schedules.
+pub(crate) const SCHEDULES: TableDefinition<'_, (u32, &str), &[u8]> =
+    TableDefinition::new("schedules");
+/// Beside `schedules`, since it changes with every firing and an input may be large.
+pub(crate) const STANDINGS: TableDefinition<'_, (u32, &str), &[u8]> =
+    TableDefinition::new("standings");
 
 /// A header, as it was read.
 #[derive(Debug, PartialEq, Eq)]

@@ -14,6 +14,7 @@ mod opening;
 mod removing;
 mod reuse;
 mod rollback;
+mod schedules;
 mod slices;
 mod state;
 mod submitting;

@@ -20,7 +20,7 @@ pub(super) struct Server {
 /// Calls a host at an address, each call on a connection of its own.
 #[derive(Clone)]
 pub(super) struct Client {
-    address: String,
+    pub(super) address: String,
 }
 
 /// What came back.
@@ -52,6 +52,13 @@ impl Server {
         Self::serve(Shell::new(), arguments.map(str::to_owned).collect())
     }
 
+    /// Serves what a configuration file says, beside these arguments.
+    pub(super) fn configured(shell: Shell, config: &str, arguments: &[&str]) -> Self {
+        shell.write("wfhost.toml", config);
+        let arguments = [&["--config", "wfhost.toml"], arguments].concat();
+        Self::serve(shell, arguments.into_iter().map(str::to_owned).collect())
+    }
+
     /// Waits until it says a line with these words.
     pub(super) fn hear(&mut self, words: &str) {
         let mut line = String::new();
@@ -70,7 +77,7 @@ impl Server {
         let mut line = String::new();
         said.read_line(&mut line).unwrap();
         let address = line
-            .split_once("http://")
+            .split_once("://")
             .and_then(|(_, rest)| rest.split_once(';'));
         let address = address
             .unwrap_or_else(|| panic!("it said {line}"))
@@ -115,6 +122,10 @@ impl Server {
         (self.child.wait().unwrap().code(), said)
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(super) fn terminate(&self) {
         let pid = self.child.id().to_string();
         let killed = Command::new("kill").args(["-TERM", &pid]).status();
@@ -155,6 +166,12 @@ impl Drop for Server {
 }
 
 impl Client {
+    /// Of a host that is served by this process.
+    pub(super) fn of(address: std::net::SocketAddr) -> Self {
+        let address = address.to_string();
+        Self { address }
+    }
+
     pub(super) fn get(&self, path: &str) -> Answer {
         self.call("GET", path, &[], "")
     }

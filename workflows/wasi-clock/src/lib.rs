@@ -13,7 +13,7 @@ use std::time::{Instant, SystemTime};
 use serde::Serialize;
 use wfhost_sdk::{ActivityContext, Context, Result, Timestamp, activity, workflow};
 
-wfhost_sdk::export!(workflows: [wasi_clock], activities: [clock, echo]);
+wfhost_sdk::export!(workflows: [wasi_clock], activities: [clock, echo, environment]);
 
 /// Returns its input.
 #[activity(name = "Echo")]
@@ -25,6 +25,17 @@ fn echo(_: ActivityContext, text: String) -> Result<String> {
 #[activity(name = "Clock")]
 fn clock(_: ActivityContext, _: ()) -> Result<u64> {
     Ok(Timestamp::from(SystemTime::now()).unix_millis())
+}
+
+/// Returns its environment, in order, and prints it.
+#[activity(name = "Environment")]
+fn environment(_: ActivityContext, _: ()) -> Result<Vec<(String, String)>> {
+    let mut seen: Vec<_> = std::env::vars().collect();
+    seen.sort();
+    for (name, value) in &seen {
+        println!("{name}={value}");
+    }
+    Ok(seen)
 }
 
 /// What the workflow saw.

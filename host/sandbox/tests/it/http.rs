@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use wfhost_core::record::{Command, LogLevel};
 use wfhost_core::{Failure, kind};
-use wfhost_sandbox::{AttemptEnd, Limits, Module, Sandbox, StopFlag};
+use wfhost_sandbox::{AttemptEnd, Grants, Limits, Module, Sandbox, StopFlag};
 
 use crate::guests::{NOW, attempted, birth, built, call, json, loaded_in, sandbox, taken};
 
@@ -28,7 +28,10 @@ fn http_get() -> Module {
 
 fn allowing(sandbox: Sandbox, allowed: &[&str]) -> Module {
     let allowed = allowed.iter().map(|text| text.parse().unwrap()).collect();
-    loaded_in(&sandbox.with_allowed_hosts(allowed), &built("http-get"))
+    loaded_in(
+        &sandbox.with_grants(Grants::default().with_allowed_hosts(allowed)),
+        &built("http-get"),
+    )
 }
 
 fn page(url: &str) -> String {

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use wfhost_core::record::{Event, StateWrite};
+use wfhost_core::schedule::Overlap;
 use wfhost_core::{Json, Name, Status, Timestamp};
 
 use super::Failure;
@@ -75,6 +76,11 @@ pub(super) fn status() -> impl TypedValueParser<Value = Status> {
 /// The words of `--reuse`.
 pub(super) fn reuse() -> impl TypedValueParser<Value = Reuse> {
     word(Reuse::ALL, Reuse::as_str)
+}
+
+/// The words of `--overlap`.
+pub(super) fn overlap() -> impl TypedValueParser<Value = Overlap> {
+    word(Overlap::ALL, Overlap::as_str)
 }
 
 /// One of a few words, each for a value.

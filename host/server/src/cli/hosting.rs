@@ -55,25 +55,27 @@ impl Hosting {
 
     /// The options of the host, and what time it is there.
     pub(super) fn options(&self) -> (Options, Skipping) {
+        self.options_over(Options::default())
+    }
+
+    /// The same, where something is said already, by a configuration file; flags win over it.
+    pub(super) fn options_over(&self, mut options: Options) -> (Options, Skipping) {
         let clock = Clock::wall();
         clock.set_skips(self.skip_time);
         let Bounds {
             running_max,
             running_per_instance_max,
-            ..
-        } = Bounds::default();
-        let of_instance = self.running_max_per_instance.map(usize::from);
-        let options = Options {
-            allowed_hosts: self.allow_host.clone(),
-            bounds: Bounds {
-                running_max: self.running_max.map_or(running_max, usize::from),
-                running_per_instance_max: of_instance.unwrap_or(running_per_instance_max),
-                running_by_name_max: self.running_max_of.iter().cloned().collect(),
-            },
-            clock: clock.clone(),
-            code_cache: code_cache::folder(),
-            ..Options::default()
-        };
+            running_by_name_max,
+        } = &mut options.bounds;
+        let put = |flag: Option<u16>, place: &mut usize| *place = flag.map_or(*place, usize::from);
+        put(self.running_max, running_max);
+        put(self.running_max_per_instance, running_per_instance_max);
+        running_by_name_max.extend(self.running_max_of.iter().cloned());
+        options
+            .allowed_hosts
+            .extend(self.allow_host.iter().cloned());
+        options.clock = clock.clone();
+        options.code_cache = code_cache::folder();
         (options, Skipping { clock })
     }
 }

@@ -26,6 +26,7 @@ mod remote;
 mod replay;
 mod rerun;
 mod run;
+mod schedules;
 mod serve;
 pub(crate) mod served;
 mod start;
@@ -33,6 +34,7 @@ mod state;
 mod step;
 mod terminal;
 pub(crate) mod text;
+mod token;
 mod wait;
 mod watch;
 mod why;
@@ -50,8 +52,10 @@ use wfhost_core::{BrokenHistory, InstanceId};
 use wfhost_store::OpenError;
 
 use crate::checked::Checked;
+use crate::config::Mistake;
 use crate::error::{Error, chain};
 use crate::host::{Host, Options, Upload};
+use crate::serve::Scope;
 use call::Call;
 use terminal::{print, say};
 
@@ -138,7 +142,11 @@ enum Command {
     Export(export::Export),
     #[serde(skip)]
     Serve(serve::Serve),
+    Schedules(schedules::Schedules),
+    #[serde(skip)]
     Openapi(openapi::OpenApi),
+    #[serde(skip)]
+    Token(token::Token),
     #[command(subcommand)]
     State(state::State),
     Deploy(deploy::Deploy),
@@ -175,6 +183,7 @@ impl Command {
             Self::Query(query) => query.read(),
             Self::Update(update) => update.read(),
             Self::State(state) => state.read(),
+            Self::Schedules(schedules) => schedules.read(),
             Self::Export(export) => export.read(),
             Self::Watch(watch) => watch.read(),
             _ => Ok(()),
@@ -203,7 +212,9 @@ impl Command {
             Self::Watch(watch) => watch.run().await,
             Self::Replay(replay) => replay.run(uploads).await,
             Self::Serve(serve) => serve.run().await,
+            Self::Schedules(schedules) => schedules.run().await,
             Self::Openapi(openapi) => openapi.run(),
+            Self::Token(token) => token.run(),
             Self::Export(export) => export.run().await,
             Self::State(state) => state.run().await,
             Self::Deploy(deploy) => deploy.run(uploads).await,
@@ -239,11 +250,55 @@ impl Command {
             Self::Replay(it) => return it.db(),
             Self::Export(it) => it.db(),
             Self::State(it) => it.db(),
+            Self::Schedules(it) => it.db(),
             Self::Deploy(it) => it.db(),
             Self::Modules(it) => it.db(),
             Self::Migrate(it) => it.db(),
-            Self::Serve(_) | Self::New(_) | Self::Build(_) | Self::Bench(_) => return None,
+            Self::Serve(_)
+            | Self::Openapi(_)
+            | Self::Token(_)
+            | Self::New(_)
+            | Self::Build(_)
+            | Self::Bench(_) => return None,
         })
+    }
+
+    /// What a caller has to be allowed who has a running host carry it out, as the routes of the
+    /// API ask for it.
+    fn scope(&self) -> Scope {
+        match self {
+            Self::Query(_)
+            | Self::List(_)
+            | Self::Show(_)
+            | Self::Why(_)
+            | Self::History(_)
+            | Self::Logs(_)
+            | Self::Watch(_)
+            | Self::Replay(_)
+            | Self::Export(_) => Scope::Read,
+            Self::Run(_)
+            | Self::Start(_)
+            | Self::Wait(_)
+            | Self::RaiseEvent(_)
+            | Self::Cancel(_)
+            | Self::Terminate(_)
+            | Self::Suspend(_)
+            | Self::Resume(_)
+            | Self::Update(_)
+            | Self::Rerun(_)
+            | Self::Purge(_) => Scope::Operate,
+            Self::State(state) => state.scope(),
+            Self::Schedules(schedules) => schedules.scope(),
+            Self::Modules(modules) => modules.scope(),
+            Self::Deploy(_)
+            | Self::Migrate(_)
+            | Self::Serve(_)
+            | Self::Openapi(_)
+            | Self::Token(_)
+            | Self::New(_)
+            | Self::Build(_)
+            | Self::Bench(_) => Scope::Deploy,
+        }
     }
 
     /// Whether it waits for what an instance does.
@@ -284,7 +339,7 @@ struct Db {
     path: PathBuf,
     /// The running host, instead of a data file: http://HOST:PORT or https://. What WFHOST_TOKEN
     /// holds is its token
-    #[arg(long, value_name = "URL", env = "WFHOST_SERVER", conflicts_with = "db")]
+    #[arg(long, value_name = "URL", env = "WFHOST_SERVER")]
     server: Option<String>,
 }
 
@@ -500,6 +555,12 @@ impl From<Error> for Failure {
 impl From<wfhost_store::Error> for Failure {
     fn from(error: wfhost_store::Error) -> Self {
         Error::from(error).into()
+    }
+}
+
+impl From<Mistake> for Failure {
+    fn from(mistake: Mistake) -> Self {
+        Self::usage(mistake.to_string())
     }
 }
 

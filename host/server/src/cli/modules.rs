@@ -16,6 +16,7 @@ use super::terminal::Output;
 use super::{Db, Exit, Failure, close, find, print, say, text};
 use crate::error::Error;
 use crate::host::Host;
+use crate::serve::Scope;
 use crate::view;
 
 /// List the modules of a data file, and manage what their names mean
@@ -267,6 +268,22 @@ impl Modules {
             })
             | Command::Gc(Gc { db, .. })
             | Command::Export(Export { db, .. }) => db,
+        }
+    }
+
+    pub(super) fn scope(&self) -> Scope {
+        match &self.command {
+            None
+            | Some(
+                Command::List(_)
+                | Command::Show(_)
+                | Command::Diff(_)
+                | Command::Deployments(_)
+                | Command::Export(_),
+            ) => Scope::Read,
+            Some(
+                Command::Rollback(_) | Command::Promote(_) | Command::Abort(_) | Command::Gc(_),
+            ) => Scope::Deploy,
         }
     }
 

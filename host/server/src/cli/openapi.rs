@@ -10,7 +10,7 @@ use crate::serve::openapi;
 /// It is OpenAPI 3.1, as JSON, and says of each call what it takes, what it answers and how it can
 /// be refused, so that clients can be generated and tested. A running host serves the same under
 /// /api/v1/openapi.json. Dapr's API, which the host serves as well, is described by Dapr.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(after_help = "\
 Examples:
   wfhost openapi > wfhost.json

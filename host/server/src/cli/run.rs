@@ -88,14 +88,14 @@ impl Run {
         };
         let go_on = self.starting.db.command(&format!("run --id={id}"));
         let watched = self.watch.as_deref().map(Watched::new).transpose();
-        let watched = match watched {
+        let mut watched = match watched {
             Ok(watched) => watched,
             Err(failure) => return super::close(host, Err(failure)).await,
         };
         let driven = async |host: &Host| {
             tokio::select! {
                 driven = self.on(host, ready, &id) => driven,
-                () = swapping(watched, host) => unreachable!("it watches without end"),
+                () = swapping(watched.as_mut(), host) => unreachable!("it watches without end"),
             }
         };
         attend(host, signals, &skipping, &go_on, driven).await

@@ -11,7 +11,7 @@ use super::call::Call;
 use super::terminal::{CALLER, Caller, Said};
 use super::{Exit, Failure};
 use crate::host::Host;
-use crate::serve::Stopping;
+use crate::serve::{Scope, Stopping};
 
 /// Each has a thread, since a command may print a long history to a reader who takes his time.
 const COMMANDS_MAX: usize = 256;
@@ -36,6 +36,16 @@ impl Received {
         match call.command.db() {
             Some(_) => Ok(Self(call)),
             None => Err("this command has nothing to do with a running host".into()),
+        }
+    }
+
+    /// What its caller has to be allowed.
+    pub(crate) fn scope(&self) -> Scope {
+        let Self(call) = self;
+        // Whose code it brings along.
+        match call.uploads.is_empty() {
+            true => call.command.scope(),
+            false => Scope::Deploy,
         }
     }
 }
@@ -78,13 +88,19 @@ impl Commands {
 }
 
 async fn carried_out(caller: Caller, call: Call, _permit: OwnedSemaphorePermit) {
-    let Caller { to, stopping, .. } = caller.clone();
+    let Caller {
+        host, to, stopping, ..
+    } = caller.clone();
     let done = CALLER.scope(caller, async move {
         let done = tokio::select! {
             done = call.run() => done,
             () = stopping.told() => Err(Failure::new(
                 Exit::Host,
                 "the host stops; what is on disk goes on when it runs again",
+            )),
+            () = host.failed() => Err(Failure::new(
+                Exit::Host,
+                "the host has failed, and opens its data file again; what was acknowledged is there",
             )),
         };
         super::ended(done)

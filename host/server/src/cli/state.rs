@@ -10,6 +10,7 @@ use wfhost_core::record::{Entry, StateWrite};
 use super::{Db, Exit, Failure, args, close, print, say, text};
 use crate::entries::StateRequest;
 use crate::host::Host;
+use crate::serve::Scope;
 
 /// Read and write the state store
 #[derive(Subcommand, Clone, Serialize, Deserialize)]
@@ -128,6 +129,13 @@ impl State {
             | Self::Set(Set { db, .. })
             | Self::Delete(Delete { db, .. })
             | Self::List(List { db, .. }) => db,
+        }
+    }
+
+    pub(super) fn scope(&self) -> Scope {
+        match self {
+            Self::Get(_) | Self::List(_) => Scope::Read,
+            Self::Set(_) | Self::Delete(_) => Scope::Operate,
         }
     }
 

@@ -139,8 +139,8 @@ pub(super) fn paths(named: &[PathBuf], watched: Option<&Path>) -> Result<Vec<Pat
 }
 
 /// Deploys what changes, and takes the instances along that may be, for as long as this is polled.
-pub(super) async fn swapping(watched: Option<Watched>, host: &Host) {
-    let Some(mut watched) = watched else {
+pub(super) async fn swapping(watched: Option<&mut Watched>, host: &Host) {
+    let Some(watched) = watched else {
         return std::future::pending().await;
     };
     say(format_args!("watching {}", watched.dir.display()));

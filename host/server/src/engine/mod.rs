@@ -147,6 +147,8 @@ pub(crate) struct Engine {
     effects_done: Condvar,
     stopping: AtomicBool,
     lost: AtomicBool,
+    /// Told when the host is lost.
+    lost_told: Notify,
 }
 
 /// Modules that are compiled, or being compiled, in one sandbox.
@@ -561,6 +563,21 @@ impl Engine {
         self.queue.room(QUEUED_MAX).await;
     }
 
+    /// How many jobs wait for a worker.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.waiting()
+    }
+
+    /// Waits until the host has failed: nothing goes on from then on.
+    pub(crate) async fn lost(&self) {
+        let mut told = std::pin::pin!(self.lost_told.notified());
+        // From here on it hears; before, it looks.
+        told.as_mut().enable();
+        if !self.lost.load(Ordering::SeqCst) {
+            told.await;
+        }
+    }
+
     /// Waits until nothing is left to do.
     pub(crate) async fn quiet(&self) -> Result<(), Lost> {
         loop {
@@ -662,12 +679,13 @@ impl Engine {
     }
 
     /// The data file or this program has failed: nothing goes on, and all who wait are told.
-    fn lose(&self) {
+    pub(crate) fn lose(&self) {
         self.lost.store(true, Ordering::Release);
         self.close_queue();
         self.gate.lose();
         self.answers.lose();
         self.quiet.notify_waiters();
+        self.lost_told.notify_waiters();
 
         let slots: Vec<_> = self.slots().values().cloned().collect();
         for waiter in slots.iter().flat_map(|slot| slot.take_waiters()) {
@@ -676,7 +694,7 @@ impl Engine {
     }
 
     /// Whether the host is being closed: nothing that reaches the outside begins any more.
-    fn stopping(&self) -> bool {
+    pub(crate) fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 

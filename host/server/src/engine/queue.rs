@@ -347,6 +347,11 @@ impl<T> Queue<T> {
         }
     }
 
+    /// How many jobs wait for a worker.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().len()
+    }
+
     fn tell_of_room(&self, inner: &mut Inner<T>) {
         if inner.closed || inner.room.is_some_and(|max| inner.len() <= max) {
             inner.room = None;

@@ -77,6 +77,7 @@ impl Running {
             effects_done: Condvar::new(),
             stopping: AtomicBool::new(false),
             lost: AtomicBool::new(false),
+            lost_told: Notify::new(),
         });
         engine.listen();
         let mut workers: Vec<_> = (0..cores)

@@ -2,7 +2,7 @@
 //!
 //! Bodies are JSON, as in [`crate::view`]. Errors are problem details (RFC 9457) with a stable
 //! `code`. `Idempotency-Key` on a start, an event, a cancellation, a termination, a suspension, a
-//! resumption or an update makes it happen once, however often it is sent.
+//! resumption, an update or a trigger of a schedule makes it happen once, however often it is sent.
 
 mod condition;
 mod document;
@@ -10,6 +10,7 @@ mod filter;
 mod instances;
 mod modules;
 mod problem;
+mod schedules;
 mod state;
 mod told;
 
@@ -64,6 +65,12 @@ fn described() -> OpenApiRouter<Served> {
         .routes(routes!(told::resume))
         .routes(routes!(instances::rerun))
         .routes(routes!(modules::migrate))
+        .routes(routes!(schedules::list))
+        .routes(routes!(schedules::show, schedules::put, schedules::delete))
+        .routes(routes!(schedules::next))
+        .routes(routes!(schedules::pause))
+        .routes(routes!(schedules::resume))
+        .routes(routes!(schedules::trigger))
         .routes(routes!(state::list))
         .routes(routes!(state::read, state::write, state::delete))
         .routes(routes!(modules::list, modules::deploy))
@@ -190,7 +197,7 @@ impl FromRequest<Served> for Raw {
 /// A body as it came.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = Binary)]
-struct Whole(Bytes);
+pub(super) struct Whole(pub(super) Bytes);
 
 impl FromRequest<Served> for Whole {
     type Rejection = Problem;
@@ -251,7 +258,7 @@ struct Once {
 }
 
 /// The longest request key, in bytes. Keys are remembered as long as their instance.
-const KEY_BYTES_MAX: usize = 255;
+pub(super) const KEY_BYTES_MAX: usize = 255;
 
 impl FromRequestParts<Served> for Once {
     type Rejection = Problem;

@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -12,11 +13,13 @@ use futures_util::StreamExt as _;
 
 use super::Served;
 use super::api::Problem;
+use super::guard::Granted;
 use crate::cli::served::Received;
 use crate::cli::wire::{VERSION, VERSION_HEADER};
 
 pub(super) async fn carry_out(
     State(served): State<Served>,
+    Extension(granted): Extension<Granted>,
     headers: HeaderMap,
     encoded: Bytes,
 ) -> Result<Response, Problem> {
@@ -36,6 +39,7 @@ pub(super) async fn carry_out(
         let why = format!("no command of this version: {why}");
         Problem::new(StatusCode::BAD_REQUEST, "bad-command", why)
     })?;
+    granted.check(received.scope())?;
     let Served {
         host,
         stopping,

@@ -16,14 +16,14 @@ use super::Served;
 
 /// Dapr's errors have a code of their own.
 #[derive(Debug)]
-struct DaprError {
+pub(super) struct DaprError {
     status: StatusCode,
     code: &'static str,
     message: String,
 }
 
 impl DaprError {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
         Self {
             status,

@@ -1,84 +1,172 @@
-//! Who may call: whoever shows the token; without one, programs of this machine, but not a web page
-//! that is open in its browser.
+//! Who may call: whoever shows a token that goes far enough, and whoever comes by the local socket;
+//! where there are no tokens, programs of this machine, but not a web page that is open in its
+//! browser.
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, StatusCode, header, uri::Authority};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use wfhost_core::Digest;
 
 use super::Served;
+use super::access::{Access, access};
 use super::api::Problem;
+use super::dapr::DaprError;
 use super::local::Local;
+use super::token::{Scope, Token};
 
-/// What a caller has to show, as `Authorization: Bearer …` or, as Dapr's clients do, in
-/// `dapr-api-token`. Only its digest is kept.
+/// How far the caller of a request may go, as one of its extensions: a command says itself what it
+/// needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token(Digest);
-
-impl Token {
-    /// From the text that callers show.
-    #[must_use]
-    pub fn new(text: &str) -> Self {
-        Self(Digest::of(text.as_bytes()))
-    }
-
-    /// Digests are compared: how long that takes tells nothing of the token.
-    fn is(&self, shown: &str) -> bool {
-        Self::new(shown) == *self
-    }
+pub(super) struct Granted {
+    scope: Scope,
+    token: String,
 }
 
-/// Anybody may ask whether the service is up, and how it is called: the document is the same for all
-/// hosts of a version, and tells nothing of this one.
-const OPEN: [&str; 4] = [
-    "/api/v1/health",
-    "/api/v1/openapi.json",
-    "/v1.0/healthz",
-    "/v1.0/healthz/outbound",
-];
-
-pub(super) async fn guard(State(served): State<Served>, request: Request, next: Next) -> Response {
-    let headers = request.headers();
-    let local = request.extensions().get::<Local>().is_some();
-    let refused = if local || OPEN.contains(&request.uri().path()) {
-        None
-    } else {
-        match &served.options.token {
-            Some(token) => missing(token, headers),
-            None => foreign(headers),
+impl Granted {
+    /// # Errors
+    /// The answer to who may not go so far.
+    pub(super) fn check(&self, needed: Scope) -> Result<(), Problem> {
+        if self.scope >= needed {
+            return Ok(());
         }
-    };
-    match refused {
-        Some(refused) => refused,
-        None => next.run(request).await,
+        let token = self.token.clone();
+        let refusal = Refusal::Scope { token, needed };
+        Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            refusal.why(),
+        ))
+    }
+
+    fn all() -> Self {
+        Self {
+            scope: Scope::Deploy,
+            token: String::new(),
+        }
     }
 }
 
-fn missing(token: &Token, headers: &HeaderMap) -> Option<Response> {
-    let text = |name| headers.get(name)?.to_str().ok();
-    let bearer = text("authorization").and_then(|it| it.strip_prefix("Bearer "));
-    let shown = bearer.or_else(|| text("dapr-api-token"));
-    if shown.is_some_and(|shown| token.is(shown)) {
-        return None;
+pub(super) async fn guard(
+    State(served): State<Served>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    // It sees by itself who calls.
+    if served.webhooks.is_signed(request.uri().path()) {
+        return next.run(request).await;
     }
-    let problem = Problem::new(
-        StatusCode::UNAUTHORIZED,
-        "unauthorized",
-        "this host asks for a token: send it as `Authorization: Bearer …`",
-    );
-    let mut response = problem.into_response();
-    let challenge = header::HeaderValue::from_static("Bearer");
-    response
-        .headers_mut()
-        .insert(header::WWW_AUTHENTICATE, challenge);
-    Some(response)
+    match granted(&served.options.tokens, &request) {
+        Err(refusal) => refusal.answer(request.uri().path()),
+        Ok(granted) => {
+            request.extensions_mut().insert(granted);
+            next.run(request).await
+        }
+    }
+}
+
+/// Why a caller is sent away.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal {
+    /// It shows no token that there is.
+    Unknown,
+    /// Its token does not go so far.
+    Scope { token: String, needed: Scope },
+    /// It comes from a web page, or by a name that is not this machine's.
+    Foreign,
+}
+
+fn granted(tokens: &[Token], request: &Request) -> Result<Granted, Refusal> {
+    // Who can reach the socket is decided by its file's permissions.
+    if request.extensions().get::<Local>().is_some() {
+        return Ok(Granted::all());
+    }
+    let route = request.extensions().get::<MatchedPath>();
+    let Access::Scope(needed) = access(request.method(), route.map(MatchedPath::as_str)) else {
+        return Ok(Granted::all());
+    };
+    if tokens.is_empty() {
+        return match foreign(request.headers()) {
+            true => Err(Refusal::Foreign),
+            false => Ok(Granted::all()),
+        };
+    }
+    let shown = shown(request.headers());
+    let known = shown.and_then(|shown| tokens.iter().find(|token| token.is(shown)));
+    match known {
+        None => Err(Refusal::Unknown),
+        Some(token) if token.scope < needed => Err(Refusal::Scope {
+            token: token.name.clone(),
+            needed,
+        }),
+        Some(token) => Ok(Granted {
+            scope: token.scope,
+            token: token.name.clone(),
+        }),
+    }
+}
+
+fn shown(headers: &HeaderMap) -> Option<&str> {
+    let text = |name| headers.get(name)?.to_str().ok();
+    // The name of the scheme may be written in any case.
+    let bearer = text("authorization").and_then(|it| it.split_once(' '));
+    let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let bearer = bearer.map(|(_, token)| token.trim_start());
+    bearer.or_else(|| text("dapr-api-token"))
+}
+
+impl Refusal {
+    fn answer(self, path: &str) -> Response {
+        let (status, challenge) = match &self {
+            Self::Unknown => (StatusCode::UNAUTHORIZED, Some("Bearer".to_owned())),
+            // As RFC 6750 has it.
+            Self::Scope { needed, .. } => {
+                let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{needed}\"");
+                (StatusCode::FORBIDDEN, Some(challenge))
+            }
+            Self::Foreign => (StatusCode::FORBIDDEN, None),
+        };
+        let unknown = status == StatusCode::UNAUTHORIZED;
+        let why = self.why();
+        let mut response = if path.starts_with("/v1.0") {
+            let code = if unknown {
+                "ERR_UNAUTHORIZED"
+            } else {
+                "ERR_FORBIDDEN"
+            };
+            DaprError::new(status, code, why).into_response()
+        } else {
+            let code = if unknown { "unauthorized" } else { "forbidden" };
+            Problem::new(status, code, why).into_response()
+        };
+        if let Some(challenge) = challenge.and_then(|it| it.parse().ok()) {
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+
+    fn why(self) -> String {
+        match self {
+            Self::Unknown => {
+                "this host asks for a token: send it as `Authorization: Bearer …`".into()
+            }
+            Self::Scope { token, needed } => {
+                format!(
+                    "the token `{token}` may not do this; it takes one with the scope `{needed}`"
+                )
+            }
+            Self::Foreign => {
+                "without a token this host serves only programs of its own machine".into()
+            }
+        }
+    }
 }
 
 /// Without a token, whoever can make a browser of this machine send a request could use the host. A
 /// page says where it comes from, and one that has its own name resolved to this machine sends that
 /// name as the host.
-fn foreign(headers: &HeaderMap) -> Option<Response> {
+fn foreign(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|it| it.to_str().ok());
     let host = text(header::HOST).and_then(|it| it.parse::<Authority>().ok());
     let local = host.is_none_or(|host| is_local(host.host()));
@@ -88,10 +176,7 @@ fn foreign(headers: &HeaderMap) -> Option<Response> {
         let authority = authority.and_then(|it| it.parse::<Authority>().ok());
         authority.is_some_and(|it| is_local(it.host()))
     });
-    (!local || !same).then(|| {
-        let why = "without a token this host serves only programs of its own machine";
-        Problem::new(StatusCode::FORBIDDEN, "forbidden", why).into_response()
-    })
+    !local || !same
 }
 
 fn is_local(host: &str) -> bool {
@@ -123,24 +208,37 @@ mod tests {
             if let Some(origin) = origin {
                 headers.insert(header::ORIGIN, origin.parse().unwrap());
             }
-            assert_eq!(foreign(&headers).is_none(), lets, "{host:?} {origin:?}");
+            assert_eq!(!foreign(&headers), lets, "{host:?} {origin:?}");
         }
     }
 
     #[test]
     fn a_token_is_shown_as_http_or_as_dapr_does() {
-        let token = Token::new("secret");
-        for (name, value, lets) in [
-            ("authorization", "Bearer secret", true),
-            ("authorization", "Bearer secre", false),
-            ("authorization", "secret", false),
-            ("dapr-api-token", "secret", true),
-            ("dapr-api-token", "", false),
-            ("accept", "secret", false),
+        for (name, value, token) in [
+            ("authorization", "Bearer secret", Some("secret")),
+            ("authorization", "bearer secret", Some("secret")),
+            ("authorization", "Basic secret", None),
+            ("authorization", "secret", None),
+            ("dapr-api-token", "secret", Some("secret")),
+            ("accept", "secret", None),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(name, value.parse().unwrap());
-            assert_eq!(missing(&token, &headers).is_none(), lets, "{name} {value}");
+            assert_eq!(shown(&headers), token, "{name} {value}");
         }
+    }
+
+    #[test]
+    fn who_comes_by_the_local_socket_needs_no_token() {
+        let tokens = [Token::new("secret")];
+        let request = |local: bool| {
+            let mut request = Request::new(axum::body::Body::empty());
+            if local {
+                request.extensions_mut().insert(Local);
+            }
+            refusal(&tokens, &request)
+        };
+        assert_eq!(request(false), Some(Refusal::Unknown));
+        assert_eq!(request(true), None);
     }
 }

@@ -12,14 +12,15 @@ use tokio::net::{UnixListener, UnixStream};
 /// The address of a socket has at most 108 bytes on Linux and 104 elsewhere, with its end.
 const ADDRESS_BYTES_MAX: usize = 103;
 
-/// Marks requests that come by the socket: the file's rights have said who may send them.
-#[derive(Clone, Copy)]
+/// Marks a request, as one of its extensions, that came by the socket: who can open that may do
+/// everything, without a token.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Local;
 
 /// A socket that is listened on; its file goes with it.
 pub struct LocalSocket {
     pub(super) listener: UnixListener,
-    pub(super) file: SocketFile,
+    _file: SocketFile,
 }
 
 /// Is there as long as this is.
@@ -52,8 +53,8 @@ impl LocalSocket {
         let listener = with_address(&unnamed, |address| UnixListener::bind(address))?;
         std::fs::set_permissions(&unnamed, Permissions::from_mode(rights))?;
         std::fs::rename(&unnamed, &path)?;
-        let file = SocketFile(path);
-        Ok(Self { listener, file })
+        let _file = SocketFile(path);
+        Ok(Self { listener, _file })
     }
 }
 

@@ -103,7 +103,7 @@ impl PartialSchema for Status {
 }
 
 /// One of these words.
-fn one_of<const N: usize>(what: &str, words: [&str; N]) -> RefOr<Schema> {
+pub(super) fn one_of<const N: usize>(what: &str, words: [&str; N]) -> RefOr<Schema> {
     let words = ObjectBuilder::new()
         .schema_type(Type::String)
         .description(Some(what))

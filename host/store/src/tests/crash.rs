@@ -22,6 +22,8 @@ pub(super) struct Platter {
     seen: Vec<u8>,
     unsynced: Vec<Step>,
     pub(super) steps_left: Option<u64>,
+    /// Whether it is for want of room that no more steps are taken.
+    full: bool,
     pub(super) steps: u64,
 }
 
@@ -57,6 +59,7 @@ pub(super) enum Unsynced {
 impl Platter {
     fn step(&mut self) -> io::Result<()> {
         match &mut self.steps_left {
+            Some(0) if self.full => return Err(io::ErrorKind::StorageFull.into()),
             Some(0) => return Err(io::Error::other("the power is gone")),
             Some(left) => *left -= 1,
             None => {}
@@ -338,4 +341,34 @@ fn a_failed_commit_is_told_to_everyone_and_ends_the_store() {
     ));
     assert!(store.look(&id("a"), |_| ()).is_err());
     assert!(matches!(store.close(), Err(Error::Failed { .. })));
+}
+
+#[test]
+fn a_full_disk_is_told_as_such_and_takes_nothing_that_was_told_before() {
+    let disk = Disk::default();
+    let opening = create_on("disk".into(), Box::new(disk.clone()), options()).unwrap();
+    let store = opening.start().unwrap();
+    let told = start(&store, started("told")).unwrap();
+    store.wait_durable(told.position).unwrap();
+    let lost = start(&store, started("lost")).unwrap();
+    {
+        let mut platter = disk.platter();
+        (platter.steps_left, platter.full) = (Some(0), true);
+    }
+    let error = store.wait_durable(lost.position).unwrap_err();
+    assert!(error.is_disk_full(), "{error}");
+    // What comes later is told the same, not how the database fails from then on.
+    let Err(SubmitError::Store(later)) = start(&store, started("later")) else {
+        panic!("it was taken");
+    };
+    assert!(later.is_disk_full(), "{later}");
+    assert!(store.failure().is_some_and(|it| it.is_disk_full()));
+    drop(store);
+    // Somebody has made room.
+    disk.platter().steps_left = None;
+    let bytes = disk.platter().seen.clone();
+    let store = open_on("disk".into(), Box::new(Disk::holding(bytes)), options()).unwrap();
+    assert!(store.look(&id("told"), |_| ()).unwrap().is_some());
+    assert!(start(&store, started("later")).is_ok());
+    store.close().unwrap();
 }

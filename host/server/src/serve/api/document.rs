@@ -23,6 +23,7 @@ use super::{ROOT, described};
     ),
     tags(
         (name = "instances", description = "Workflows that were started."),
+        (name = "schedules", description = "What starts workflows at times of a clock."),
         (name = "state", description = "The state store. A value's version is its `ETag`."),
         (name = "modules", description = "WebAssembly modules, and what their names mean."),
         (name = "service", description = "The host itself."),

@@ -116,7 +116,7 @@ pub(super) async fn start(
     Ok(created(&id))
 }
 
-fn created(id: &InstanceId) -> Response {
+pub(super) fn created(id: &InstanceId) -> Response {
     let location = [(header::LOCATION, format!("/api/v1/instances/{id}"))];
     let body = shown(Created { id: id.into() });
     (StatusCode::CREATED, location, body).into_response()

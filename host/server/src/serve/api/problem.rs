@@ -40,11 +40,21 @@ pub(super) const PROBLEMS: &[(&str, u16, &str)] = &[
         400,
         "the body cannot be read, or has an unknown field",
     ),
+    (
+        "bad-reference",
+        400,
+        "the request has not what the webhook refers to",
+    ),
     ("invalid-key", 400, "it is no key of the state store"),
     (
         "unauthorized",
         401,
         "the host asks for a token, and this is none",
+    ),
+    (
+        "bad-signature",
+        401,
+        "the webhook's request is not signed as it should be",
     ),
     (
         "forbidden",
@@ -53,6 +63,8 @@ pub(super) const PROBLEMS: &[(&str, u16, &str)] = &[
     ),
     ("no-such-route", 404, "there is no such route"),
     ("no-such-instance", 404, "there is no such instance"),
+    ("no-such-hook", 404, "there is no such webhook"),
+    ("no-such-schedule", 404, "there is no such schedule"),
     ("no-such-workflow", 404, "no module offers the workflow"),
     (
         "no-such-turn",
@@ -67,6 +79,11 @@ pub(super) const PROBLEMS: &[(&str, u16, &str)] = &[
         "the route does not take this method",
     ),
     ("id-in-use", 409, "another instance has the id"),
+    (
+        "too-many-schedules",
+        409,
+        "there are as many schedules as there may be",
+    ),
     ("ended", 409, "the instance has ended"),
     ("not-ended", 409, "the instance has not ended"),
     (
@@ -119,6 +136,11 @@ pub(super) const PROBLEMS: &[(&str, u16, &str)] = &[
         "module-rejected",
         422,
         "the bytes are no module that this host can run",
+    ),
+    (
+        "invalid-schedule",
+        422,
+        "no schedule can fire so; nothing was set",
     ),
     (
         "invalid-input",
@@ -203,7 +225,7 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "bad-header", why)
     }
 
-    pub(super) fn bad_body(why: &dyn Display) -> Self {
+    pub(in crate::serve) fn bad_body(why: &dyn Display) -> Self {
         let detail = format!("the body cannot be read: {why}");
         Self::new(StatusCode::BAD_REQUEST, "bad-body", detail)
     }
@@ -244,6 +266,9 @@ impl From<Error> for Problem {
         let (status, code) = match &error {
             Error::NoSuchInstance { .. } => (StatusCode::NOT_FOUND, "no-such-instance"),
             Error::NoSuchWorkflow { .. } => (StatusCode::NOT_FOUND, "no-such-workflow"),
+            Error::NoSuchSchedule { .. } => (StatusCode::NOT_FOUND, "no-such-schedule"),
+            Error::InvalidSchedule(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-schedule"),
+            Error::TooManySchedules { .. } => (StatusCode::CONFLICT, "too-many-schedules"),
             Error::NoSuchTurn { .. } => (StatusCode::NOT_FOUND, "no-such-turn"),
             Error::Rejected { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "module-rejected"),
             Error::InvalidInput { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-input"),

@@ -1,0 +1,264 @@
+//! How much callers may ask for at a time. What would make work that there is no room for is sent
+//! away at once, with when to come again, so that nothing piles up: whoever asks knows best whether
+//! it still matters by then. What only looks, and what ends the host, is let through.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
+use super::access::{Access, access};
+use super::api::Problem;
+use super::dapr::DaprError;
+use super::recovery::Failed;
+use super::token::Scope;
+use super::{ServeOptions, Served};
+
+/// When to come again, in seconds: a second is many commits.
+const RETRY_AFTER_SECONDS: u16 = 1;
+
+/// Why a request is not taken.
+#[derive(Debug)]
+pub(super) enum Limit {
+    /// Too much is under way.
+    Busy(String),
+    /// The body is larger than may be.
+    TooLarge { bytes_max: usize },
+    /// The body does not come.
+    Slow { pause_max: Duration },
+    /// The body broke off.
+    Broken(String),
+}
+
+pub(super) async fn limit(State(served): State<Served>, request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let answered = match limited(&served, request, next).await {
+        Ok(response) => response,
+        Err(limit) => limit.answer(&path),
+    };
+    // Each handler would have to tell it from what else may go wrong.
+    if answered.status() == StatusCode::INTERNAL_SERVER_ERROR
+        && let Some(failed) = Failed::for_want_of_room(&served.host)
+    {
+        return failed.answer(&path);
+    }
+    answered
+}
+
+async fn limited(served: &Served, request: Request, next: Next) -> Result<Response, Limit> {
+    let route = request.extensions().get::<MatchedPath>();
+    let access = access(request.method(), route.map(MatchedPath::as_str));
+    let makes_work = access == Access::Scope(Scope::Operate);
+    if makes_work {
+        // Before its body is waited for.
+        strained(served)?;
+    }
+    let bytes_max = served.webhooks.body_bytes_max(request.uri().path());
+    let bytes_max = bytes_max.map_or(served.options.body_bytes_max, |of_hook| {
+        of_hook.min(served.options.body_bytes_max)
+    });
+    let pause_max = served.options.body_pause_max;
+    let request = with_body(request, bytes_max, pause_max).await?;
+    let _under_way = match makes_work {
+        true => Some(
+            Arc::clone(&served.places)
+                .try_acquire_owned()
+                .map_err(|_| {
+                    let max = served.options.in_flight_max;
+                    Limit::Busy(format!(
+                        "{max} requests are under way, and more are not taken"
+                    ))
+                })?,
+        ),
+        false => None,
+    };
+    Ok(next.run(request).await)
+}
+
+/// Whether the host has more to do than it should.
+fn strained(served: &Served) -> Result<(), Limit> {
+    let ServeOptions {
+        queued_max,
+        undurable_bytes_max,
+        ..
+    } = *served.options;
+    check(served.host.strain(), queued_max, undurable_bytes_max)
+}
+
+fn check(
+    (queued, undurable_bytes): (usize, u64),
+    queued_max: usize,
+    undurable_bytes_max: u64,
+) -> Result<(), Limit> {
+    if queued > queued_max {
+        return Err(Limit::Busy(format!("{queued} pieces of work are waiting")));
+    }
+    if undurable_bytes > undurable_bytes_max {
+        return Err(Limit::Busy(format!(
+            "{undurable_bytes} bytes are on their way to the disk"
+        )));
+    }
+    Ok(())
+}
+
+/// The request once its body is here, so that a slow client holds nothing but its connection.
+async fn with_body(
+    request: Request,
+    bytes_max: usize,
+    pause_max: Duration,
+) -> Result<Request, Limit> {
+    let (parts, body) = request.into_parts();
+    let mut body = Limited::new(body, bytes_max);
+    let mut frames = Vec::new();
+    loop {
+        let frame = tokio::time::timeout(pause_max, body.frame()).await;
+        match frame.map_err(|_| Limit::Slow { pause_max })? {
+            None => break,
+            Some(Ok(frame)) => frames.extend(frame.into_data()),
+            Some(Err(error)) if error.is::<LengthLimitError>() => {
+                return Err(Limit::TooLarge { bytes_max });
+            }
+            Some(Err(error)) => return Err(Limit::Broken(error.to_string())),
+        }
+    }
+    Ok(Request::from_parts(parts, Body::from(joined(frames))))
+}
+
+/// Mostly there is one, which is not copied.
+fn joined(mut frames: Vec<Bytes>) -> Bytes {
+    match frames.len() {
+        0 => Bytes::new(),
+        1 => frames.swap_remove(0),
+        _ => frames.concat().into(),
+    }
+}
+
+impl Limit {
+    fn answer(self, path: &str) -> Response {
+        let busy = matches!(self, Self::Busy(_));
+        let (status, own, dapr, why) = self.told();
+        let mut response = if path.starts_with("/v1.0") {
+            DaprError::new(status, dapr, why).into_response()
+        } else {
+            Problem::new(status, own, why).into_response()
+        };
+        if busy {
+            let after = HeaderValue::from(RETRY_AFTER_SECONDS);
+            response.headers_mut().insert(header::RETRY_AFTER, after);
+        }
+        response
+    }
+
+    /// The status, our code, Dapr's, and the words.
+    fn told(self) -> (StatusCode, &'static str, &'static str, String) {
+        match self {
+            Self::Busy(what) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "busy",
+                "ERR_TOO_MANY_REQUESTS",
+                format!("the host is busy: {what}; nothing was done, ask again"),
+            ),
+            Self::TooLarge { bytes_max } => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-large",
+                "ERR_REQUEST_TOO_LARGE",
+                format!("the body has more than {bytes_max} bytes, the most that are taken"),
+            ),
+            Self::Slow { pause_max } => (
+                StatusCode::REQUEST_TIMEOUT,
+                "slow-body",
+                "ERR_REQUEST_TIMEOUT",
+                format!("nothing more of the body came for {pause_max:?}"),
+            ),
+            Self::Broken(error) => (
+                StatusCode::BAD_REQUEST,
+                "bad-body",
+                "ERR_MALFORMED_REQUEST",
+                format!("the body cannot be read: {error}"),
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::host::{Host, Options};
+    use crate::serve::router;
+
+    /// Status, `Retry-After` and body of what a host answers that takes no more requests which
+    /// change something.
+    async fn answer(method: &str, path: &str) -> (StatusCode, Option<String>, serde_json::Value) {
+        let options = ServeOptions {
+            in_flight_max: 0,
+            ..ServeOptions::default()
+        };
+        let served = Served::new(Host::in_memory(Options::default()).unwrap(), options);
+        let request = Request::builder().method(method).uri(path);
+        let request = request.body(Body::from("{}")).unwrap();
+        let response = router(served).oneshot(request).await.unwrap();
+        let after = response.headers().get(header::RETRY_AFTER);
+        let after = after.map(|it| it.to_str().unwrap().to_owned());
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (
+            status,
+            after,
+            serde_json::from_slice(&body).unwrap_or_default(),
+        )
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_makes_work_is_sent_away_where_there_is_no_room_and_nothing_else_is() {
+        for (method, path, code) in [
+            ("POST", "/api/v1/instances", "busy"),
+            ("POST", "/api/v1/instances/a/events/go", "busy"),
+            ("POST", "/api/v1/instances/a/updates/set", "busy"),
+            ("PUT", "/api/v1/state/key", "busy"),
+            (
+                "POST",
+                "/v1.0/workflows/dapr/A/start",
+                "ERR_TOO_MANY_REQUESTS",
+            ),
+            ("POST", "/v1.0/state/statestore", "ERR_TOO_MANY_REQUESTS"),
+        ] {
+            let (status, after, body) = answer(method, path).await;
+            assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{path}");
+            assert_eq!(after.as_deref(), Some("1"), "{path}");
+            assert!(
+                body["code"] == code || body["errorCode"] == code,
+                "{path} {body}"
+            );
+        }
+        for (method, path) in [
+            ("GET", "/api/v1/instances"),
+            ("GET", "/v1.0/workflows/dapr/a"),
+            ("GET", "/api/v1/health"),
+            ("POST", "/v1.0/shutdown"),
+        ] {
+            let (status, ..) = answer(method, path).await;
+            assert_ne!(status, StatusCode::TOO_MANY_REQUESTS, "{path}");
+        }
+    }
+
+    #[test]
+    fn over_its_bounds_the_host_takes_nothing_that_makes_work() {
+        for (queued, undurable_bytes, takes) in [
+            (0, 0, true),
+            (10, 100, true),
+            (11, 0, false),
+            (0, 101, false),
+        ] {
+            let checked = check((queued, undurable_bytes), 10, 100);
+            assert_eq!(checked.is_ok(), takes, "{queued} {undurable_bytes}");
+        }
+    }
+}
