@@ -4,7 +4,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{OriginalUri, Query, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
@@ -36,6 +36,7 @@ pub(super) async fn call(
     method: Method,
     OriginalUri(uri): OriginalUri,
     parameters: Result<Query<Parameters>, QueryRejection>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, DaprError> {
     let Query(parameters) = parameters.map_err(|it| DaprError::malformed(it.body_text()))?;
@@ -54,17 +55,16 @@ pub(super) async fn call(
         },
     };
     let id = parameters.instance_id.filter(|id| !id.is_empty());
+    let body = Body::new(&headers, body);
     if method == Method::GET {
         return match names[..] {
             // With the type before the id, as in Dapr 1.10.
             [_, id] | [_, _, id] => workflows.get(id).await,
-            _ => Err(DaprError::no_such_route()),
+            _ => Err(DaprError::no_such_route(&method, &uri)),
         };
     }
     if method != Method::POST {
-        let message = format!("{method} is no method of this route");
-        let status = StatusCode::METHOD_NOT_ALLOWED;
-        return Err(DaprError::new(status, "ERR_METHOD_NOT_ALLOWED", message));
+        return Err(DaprError::wrong_method(&method, &uri));
     }
     match names[..] {
         [_, id, "raiseEvent", event] => workflows.raise_event(id, event, &body).await,
@@ -77,7 +77,7 @@ pub(super) async fn call(
         [_, id, "pause"] => workflows.pause(id).await,
         [_, id, "resume"] => workflows.resume(id).await,
         [_, id, "purge"] => workflows.purge(id).await,
-        _ => Err(DaprError::no_such_route()),
+        _ => Err(DaprError::no_such_route(&method, &uri)),
     }
 }
 
@@ -85,6 +85,38 @@ fn decoded(segment: &str) -> Result<String, DaprError> {
     let decoded = percent_decode_str(segment).decode_utf8();
     let decoded = decoded.map_err(|_| DaprError::malformed("its path is not UTF-8"))?;
     Ok(decoded.into_owned())
+}
+
+/// What was sent with a call.
+struct Body {
+    bytes: Bytes,
+    /// Dapr's clients send a text as it stands, and say so.
+    is_plain_text: bool,
+}
+
+impl Body {
+    fn new(headers: &HeaderMap, bytes: Bytes) -> Self {
+        let kind = headers.get(header::CONTENT_TYPE);
+        let kind = kind.and_then(|it| it.to_str().ok()?.split(';').next());
+        let is_plain_text = kind.is_some_and(|it| it.trim().eq_ignore_ascii_case("text/plain"));
+        Self {
+            bytes,
+            is_plain_text,
+        }
+    }
+
+    /// JSON as it came; nothing is null. Of plain text, what is no JSON is that text.
+    fn payload(&self) -> Result<Payload, DaprError> {
+        let text = std::str::from_utf8(&self.bytes).map_err(DaprError::malformed)?;
+        if text.trim().is_empty() {
+            return Ok(Payload::null());
+        }
+        match Payload::parse(text.trim()) {
+            Ok(payload) => Ok(payload),
+            Err(_) if self.is_plain_text => Ok(Payload::of(&Value::from(text))),
+            Err(error) => Err(DaprError::malformed(format!("the body is {error}"))),
+        }
+    }
 }
 
 struct Workflows<'a> {
@@ -97,7 +129,7 @@ impl Workflows<'_> {
         &self,
         name: &str,
         id: Option<String>,
-        input: &Bytes,
+        input: &Body,
     ) -> Result<Response, DaprError> {
         if name.is_empty() {
             let message = "workflow name is not configured";
@@ -114,7 +146,7 @@ impl Workflows<'_> {
             workflow.map_err(|error: wfhost_core::InvalidName| failed(error.to_string()))?;
         let request = StartRequest {
             id: Some(id),
-            ..StartRequest::new(workflow, payload(input)?)
+            ..StartRequest::new(workflow, input.payload()?)
         };
         let started = self.host.start(request).await;
         let id = started.map_err(|error| failed(chain(&error)))?;
@@ -137,7 +169,7 @@ impl Workflows<'_> {
         Ok(Json(shown(&instance)).into_response())
     }
 
-    async fn raise_event(&self, id: &str, name: &str, body: &Bytes) -> Result<Response, DaprError> {
+    async fn raise_event(&self, id: &str, name: &str, body: &Body) -> Result<Response, DaprError> {
         if name.is_empty() {
             let (code, message) = (
                 "ERR_WORKFLOW_EVENT_NAME_MISSING",
@@ -152,7 +184,7 @@ impl Workflows<'_> {
         let named = name.parse();
         let event = Event {
             name: named.map_err(|error: wfhost_core::InvalidName| failed(error.to_string()))?,
-            payload: payload(body)?,
+            payload: body.payload()?,
         };
         let id: InstanceId = id.parse().map_err(|_| failed(no_instance(id)))?;
         let raised = self.host.raise_event(&id, event, None).await;
@@ -225,17 +257,6 @@ fn instance_id(id: &str) -> Result<InstanceId, DaprError> {
         let error: wfhost_core::InvalidId = error;
         DaprError::bad_request("ERR_INSTANCE_ID_INVALID", error.to_string())
     })
-}
-
-/// A body as it came, which must be JSON; none is null.
-fn payload(body: &Bytes) -> Result<Payload, DaprError> {
-    let text = std::str::from_utf8(body)
-        .map_err(DaprError::malformed)?
-        .trim();
-    if text.is_empty() {
-        return Ok(Payload::null());
-    }
-    Payload::parse(text).map_err(|error| DaprError::malformed(format!("the body is {error}")))
 }
 
 fn accepted() -> Response {
