@@ -47,17 +47,6 @@ async function reaches(id, status) {
   }
 }
 
-/** Watches an instance until its custom status is this one. */
-async function shows(id, stage) {
-  const deadline = Date.now() + TIME_MAX;
-  for (;;) {
-    const { properties } = await client.workflow.get(id);
-    if (properties["dapr.workflow.custom_status"] === JSON.stringify(stage)) return;
-    assert.ok(Date.now() < deadline, `${id} shows ${JSON.stringify(properties)}`);
-    await pause(20);
-  }
-}
-
 async function etag(key) {
   const [{ etag }] = await client.state.getBulk(STORE, [key]);
   return etag;
@@ -65,6 +54,8 @@ async function etag(key) {
 
 const cars = (quantity) => ({ name: "Cars", totalCost: 15000, quantity });
 const order = (quantity) => ({ Name: "Cars", TotalCost: 15000, Quantity: quantity });
+/** An order whose payment takes longer than any test. */
+const slow = { ...order(1), SimulatedWorkSeconds: 3600 };
 
 test("the host is well, says what it is, and takes labels", async () => {
   assert.equal(client.getIsInitialized(), true);
@@ -186,27 +177,28 @@ test("an order is sold from stock", async () => {
   assert.equal(properties["dapr.workflow.output"], '{"Processed":false}');
 });
 
-test("an order waits for its approval, is held, and goes on", async () => {
-  await client.state.save(STORE, [{ key: "Cars", value: cars(10) }]);
-  await client.workflow.start("OrderApprovalWorkflow", order(1), "approved");
-  await shows("approved", "WaitingForApproval");
-  await client.workflow.pause("approved");
-  await reaches("approved", "SUSPENDED");
-  await client.workflow.raise("approved", "approvalevent", { RequestId: "approved", IsApproved: true });
-  assert.equal((await client.workflow.get("approved")).runtimeStatus, "SUSPENDED");
-  await client.workflow.resume("approved");
-  const { properties } = await reaches("approved", "COMPLETED");
-  assert.equal(properties["dapr.workflow.output"], '{"Processed":true}');
-  assert.equal((await client.state.get(STORE, "Cars")).quantity, 9);
+test("a workflow waits for events, is held, and goes on", async () => {
+  const program = [{ status: { stage: "waiting" } }, { event: "Approval" }, { event: "Number" }];
+  await client.workflow.start("Script", program, "waits");
+  const waiting = await reaches("waits", "RUNNING");
+  assert.equal(waiting.properties["dapr.workflow.custom_status"], '{"stage":"waiting"}');
+  await client.workflow.pause("waits");
+  await reaches("waits", "SUSPENDED");
+  await client.workflow.raise("waits", "approval", { IsApproved: true });
+  await client.workflow.raise("waits", "Number", 7);
+  assert.equal((await client.workflow.get("waits")).runtimeStatus, "SUSPENDED");
+  await client.workflow.resume("waits");
+  const { properties } = await reaches("waits", "COMPLETED");
+  assert.deepEqual(JSON.parse(properties["dapr.workflow.output"]).slice(1), [{ IsApproved: true }, 7]);
 });
 
-test("an order is terminated and purged", async () => {
+test("an order under way is terminated and purged", async () => {
   await client.state.save(STORE, [{ key: "Cars", value: cars(10) }]);
-  await client.workflow.start("OrderApprovalWorkflow", order(1), "given-up");
-  await shows("given-up", "WaitingForApproval");
+  await client.workflow.start("OrderProcessingWorkflow", slow, "given-up");
+  await reaches("given-up", "RUNNING");
   assert.deepEqual(await refused(client.workflow.purge("given-up")), [500, "ERR_PURGE_WORKFLOW"]);
   assert.deepEqual(
-    await refused(client.workflow.start("OrderApprovalWorkflow", order(1), "given-up")),
+    await refused(client.workflow.start("OrderProcessingWorkflow", order(1), "given-up")),
     [500, "ERR_START_WORKFLOW"],
   );
   await client.workflow.terminate("given-up");

@@ -51,8 +51,9 @@ class PythonClient(unittest.TestCase):
         shown = self.reaches('py-sold', 'COMPLETED')
         self.assertEqual(shown['properties']['dapr.workflow.output'], '{"Processed":true}')
 
-        workflow = 'workflows/dapr/OrderApprovalWorkflow/start?instanceID=py-waits'
-        self.assertEqual(self.call('POST', workflow, order)[0], 202)
+        slow = {**order, 'SimulatedWorkSeconds': 3600}
+        workflow = 'workflows/dapr/OrderProcessingWorkflow/start?instanceID=py-waits'
+        self.assertEqual(self.call('POST', workflow, slow)[0], 202)
         self.reaches('py-waits', 'RUNNING')
         self.assertEqual(self.call('POST', 'workflows/dapr/py-waits/terminate'), (202, {}))
         self.reaches('py-waits', 'TERMINATED')
