@@ -208,15 +208,26 @@ test("an order under way is terminated and purged", async () => {
   assert.equal((await client.state.get(STORE, "Cars")).quantity, 10);
 });
 
-test("a text may be an input, and what the workflow cannot read is its failure", async () => {
+test("a text reaches a workflow, as an input and as an event", async () => {
   await client.state.save(STORE, [{ key: "Cars", value: cars(10) }]);
   await client.workflow.start("OrderProcessingWorkflow", JSON.stringify(order(1)), "as-text");
   await reaches("as-text", "COMPLETED");
-  await client.workflow.start("OrderProcessingWorkflow", "ten cars, please", "odd");
-  const { properties } = await reaches("odd", "FAILED");
-  assert.equal(properties["dapr.workflow.input"], '"ten cars, please"');
-  assert.ok(properties["dapr.workflow.failure.error_type"]);
-  assert.match(properties["dapr.workflow.failure.error_message"], /ten cars, please/);
+  const odd = client.workflow.start("OrderProcessingWorkflow", "ten cars, please");
+  assert.deepEqual(await refused(odd), [500, "ERR_START_WORKFLOW"], "it reads no text");
+
+  await client.workflow.start("Script", [{ event: "Said" }, { event: "Said" }], "hears");
+  await client.workflow.raise("hears", "Said", "ten cars, please");
+  await client.workflow.raise("hears", "Said", true);
+  const { properties } = await reaches("hears", "COMPLETED");
+  assert.equal(properties["dapr.workflow.output"], '["ten cars, please",true]');
+});
+
+test("a workflow that fails says why", async () => {
+  await client.workflow.start("Script", [{ call: { name: "Fails", input: { kind: "odd" } } }], "fails");
+  const { properties } = await reaches("fails", "FAILED");
+  assert.equal(properties["dapr.workflow.failure.error_type"], "odd");
+  assert.match(properties["dapr.workflow.failure.error_message"], /as it was told/);
+  assert.equal("dapr.workflow.output" in properties, false);
 });
 
 test("what workflows cannot do is refused in Dapr's words", async () => {
