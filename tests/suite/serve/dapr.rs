@@ -105,15 +105,34 @@ fn the_quickstart_runs_over_daprs_api() {
 fn the_calls_of_dapr_1_10_work_with_the_id_in_the_path() {
     let server = Server::start(&[]);
     let path = |rest: &str| format!("/v1.0-alpha1/workflows/dapr/{rest}");
-    let started = server.post(&path("Script/old/start"), &waiting());
-    assert_eq!(
-        (started.status, started.json()),
-        (202, json!({ "instanceID": "old" }))
-    );
-    assert_eq!(
-        server.get(&path("Script/old")).json()["runtimeStatus"],
-        "RUNNING"
-    );
+    let both = |id| json!({ "instanceID": id, "instance_id": id });
+    // The input in its envelope, and as later releases take it.
+    let envelope = json!({ "input": waiting() });
+    for (id, input) in [("old", &envelope), ("raw", &waiting())] {
+        let started = server.post(&path(&format!("Script/{id}/start")), input);
+        assert_eq!((started.status, started.json()), (202, both(id)));
+    }
+    let order = json!({ "input": order(), "workflow_options": {} });
+    let started = server.post(&path("OrderProcessingWorkflow/49caa2d7/start"), &order);
+    assert_eq!(started.status, 202, "{started:?}");
+    // None: an envelope has nothing else in it.
+    let other = json!({ "input": waiting(), "more": 1 });
+    let refused = server.post(&path("Script/other/start"), &other).json();
+    assert_eq!(refused["errorCode"], "ERR_START_WORKFLOW");
+
+    let shown = server.get(&path("Script/old")).json();
+    assert_eq!(shown["runtimeStatus"], "RUNNING");
+    assert_eq!(shown["WFInfo"], json!({ "instance_id": "old" }));
+    assert_eq!(shown["start_time"], shown["createdAt"]);
+    let metadata = &shown["metadata"];
+    for (name, value) in [
+        ("name", json!("Script")),
+        ("runtime_status", json!("RUNNING")),
+        ("input", json!(waiting().to_string())),
+        ("last_updated", shown["lastUpdatedAt"].clone()),
+    ] {
+        assert_eq!(metadata[format!("dapr.workflow.{name}")], value, "{shown}");
+    }
     assert_eq!(
         server.post(&path("old/terminate"), &json!(null)).status,
         202
@@ -471,6 +490,12 @@ fn what_is_not_served_of_dapr_is_refused_as_its_clients_can_read_it() {
             "/v1.0-alpha1/state/statestore/query",
             500,
             "ERR_STATE_STORE_NOT_SUPPORTED",
+        ),
+        (
+            "DELETE",
+            "/v1.0/state/statestore/%ff",
+            400,
+            "ERR_MALFORMED_REQUEST",
         ),
         (
             "POST",

@@ -2,15 +2,18 @@
 //! routes, bodies, statuses and error codes, so that its clients need not be changed.
 
 mod metadata;
+mod release_1_10;
 mod state;
 mod workflow;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::Served;
@@ -65,6 +68,19 @@ impl IntoResponse for DaprError {
     fn into_response(self) -> Response {
         let body = json!({ "errorCode": self.code, "message": self.message });
         (self.status, Json(body)).into_response()
+    }
+}
+
+/// What the path names.
+struct At<T>(T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Served> for At<T> {
+    type Rejection = DaprError;
+
+    async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, DaprError> {
+        let read = Path::from_request_parts(parts, served).await;
+        let Path(names) = read.map_err(|it| DaprError::malformed(it.body_text()))?;
+        Ok(Self(names))
     }
 }
 

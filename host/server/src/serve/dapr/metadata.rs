@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::extract::{Path, State};
+use axum::body::Bytes;
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, put};
 use axum::{Extension, Json, Router};
 use serde_json::{Value, json};
 
-use super::DaprError;
+use super::{At, DaprError};
 use crate::serve::Served;
 
 /// The most labels. They are kept in memory and shown with every answer.
@@ -75,9 +76,10 @@ async fn show(State(served): State<Served>, Extension(labels): Extension<Labels>
 /// The body is the text of the label, as it came.
 async fn label(
     Extension(labels): Extension<Labels>,
-    Path(name): Path<String>,
-    text: String,
+    At(name): At<String>,
+    text: Bytes,
 ) -> Result<StatusCode, DaprError> {
-    labels.put(name, text)?;
+    let text = std::str::from_utf8(&text).map_err(DaprError::malformed)?;
+    labels.put(name, text.to_owned())?;
     Ok(StatusCode::NO_CONTENT)
 }

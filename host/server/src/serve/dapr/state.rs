@@ -5,7 +5,7 @@
 
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use wfhost_core::Timestamp;
 
-use super::DaprError;
+use super::{At, DaprError};
 use crate::entries::StateRequest;
 use crate::error::{Error, chain};
 use crate::serve::Served;
@@ -114,7 +114,7 @@ struct Operation {
 
 async fn save(
     State(served): State<Served>,
-    Path(store): Path<String>,
+    At(store): At<String>,
     parameters: Result<Query<Parameters>, QueryRejection>,
     body: Bytes,
 ) -> Result<StatusCode, DaprError> {
@@ -136,7 +136,7 @@ async fn save(
 
 async fn read(
     State(served): State<Served>,
-    Path((store, key)): Path<(String, String)>,
+    At((store, key)): At<(String, String)>,
 ) -> Result<Response, DaprError> {
     known_store(&served, &store)?;
     let entry = served.host.state(&key).await.map_err(|error| {
@@ -160,7 +160,7 @@ async fn read(
 
 async fn delete(
     State(served): State<Served>,
-    Path((store, key)): Path<(String, String)>,
+    At((store, key)): At<(String, String)>,
     headers: HeaderMap,
 ) -> Result<StatusCode, DaprError> {
     known_store(&served, &store)?;
@@ -179,7 +179,7 @@ async fn delete(
 
 async fn bulk(
     State(served): State<Served>,
-    Path(store): Path<String>,
+    At(store): At<String>,
     body: Bytes,
 ) -> Result<Json<Vec<Value>>, DaprError> {
     known_store(&served, &store)?;
@@ -206,7 +206,7 @@ async fn bulk(
 
 async fn transact(
     State(served): State<Served>,
-    Path(store): Path<String>,
+    At(store): At<String>,
     parameters: Result<Query<Parameters>, QueryRejection>,
     body: Bytes,
 ) -> Result<StatusCode, DaprError> {
@@ -235,7 +235,7 @@ async fn transact(
 }
 
 /// As Dapr answers for a store that cannot do it.
-async fn query(State(served): State<Served>, Path(store): Path<String>) -> DaprError {
+async fn query(State(served): State<Served>, At(store): At<String>) -> DaprError {
     let unable = || {
         let message = format!("state store {store} does not support querying");
         DaprError::internal("ERR_STATE_STORE_NOT_SUPPORTED", message)

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 use wfhost_core::{Instance, InstanceId, Status};
 
-use super::DaprError;
+use super::{DaprError, release_1_10};
 use crate::asking::Children;
 use crate::error::{Error, chain};
 use crate::host::Host;
@@ -58,8 +58,11 @@ pub(super) async fn call(
     let body = Body::new(&headers, body);
     if method == Method::GET {
         return match names[..] {
-            // With the type before the id, as in Dapr 1.10.
-            [_, id] | [_, _, id] => workflows.get(id).await,
+            [_, id] => Ok(Json(workflows.get(id).await?).into_response()),
+            [_, _, id] => {
+                let shown = release_1_10::shown(workflows.get(id).await?);
+                Ok(Json(shown).into_response())
+            }
             _ => Err(DaprError::no_such_route(&method, &uri)),
         };
     }
@@ -69,10 +72,17 @@ pub(super) async fn call(
     match names[..] {
         [_, id, "raiseEvent", event] => workflows.raise_event(id, event, &body).await,
         [_, id, "raiseEvent"] => workflows.raise_event(id, "", &body).await,
-        [_, "start"] => workflows.start("", id, &body).await,
-        [_, name, "start"] => workflows.start(name, id, &body).await,
-        // As in Dapr 1.10.
-        [_, name, id, "start"] => workflows.start(name, Some(id.to_owned()), &body).await,
+        [_, "start"] => Err(name_missing()),
+        [_, name, "start"] => {
+            let started = workflows.start(name, id, || body.payload()).await?;
+            Ok((StatusCode::ACCEPTED, Json(started)).into_response())
+        }
+        [_, name, id, "start"] => {
+            let input = || body.payload().map(release_1_10::input);
+            let started = workflows.start(name, Some(id.to_owned()), input).await?;
+            let started = release_1_10::started(started);
+            Ok((StatusCode::ACCEPTED, Json(started)).into_response())
+        }
         [_, id, "terminate"] | [_, _, id, "terminate"] => workflows.terminate(id).await,
         [_, id, "pause"] => workflows.pause(id).await,
         [_, id, "resume"] => workflows.resume(id).await,
@@ -129,11 +139,10 @@ impl Workflows<'_> {
         &self,
         name: &str,
         id: Option<String>,
-        input: &Body,
-    ) -> Result<Response, DaprError> {
+        input: impl FnOnce() -> Result<Payload, DaprError>,
+    ) -> Result<Value, DaprError> {
         if name.is_empty() {
-            let message = "workflow name is not configured";
-            return Err(DaprError::bad_request("ERR_WORKFLOW_NAME_MISSING", message));
+            return Err(name_missing());
         }
         let id = id.unwrap_or_else(|| Uuid::new_v4().to_string());
         let id = instance_id(&id)?;
@@ -146,18 +155,14 @@ impl Workflows<'_> {
             workflow.map_err(|error: wfhost_core::InvalidName| failed(error.to_string()))?;
         let request = StartRequest {
             id: Some(id),
-            ..StartRequest::new(workflow, input.payload()?)
+            ..StartRequest::new(workflow, input()?)
         };
         let started = self.host.start(request).await;
         let id = started.map_err(|error| failed(chain(&error)))?;
-        Ok((
-            StatusCode::ACCEPTED,
-            Json(json!({ "instanceID": id.as_str() })),
-        )
-            .into_response())
+        Ok(json!({ "instanceID": id.as_str() }))
     }
 
-    async fn get(&self, id: &str) -> Result<Response, DaprError> {
+    async fn get(&self, id: &str) -> Result<Value, DaprError> {
         let found = self.host.instance(&self.known(id)?).await;
         let instance = found.map_err(|error| match error {
             Error::NoSuchInstance { .. } => not_found(id),
@@ -166,7 +171,7 @@ impl Workflows<'_> {
                 DaprError::internal("ERR_GET_WORKFLOW", message)
             }
         })?;
-        Ok(Json(shown(&instance)).into_response())
+        Ok(shown(&instance))
     }
 
     async fn raise_event(&self, id: &str, name: &str, body: &Body) -> Result<Response, DaprError> {
@@ -244,6 +249,11 @@ impl Workflows<'_> {
     fn known(&self, id: &str) -> Result<InstanceId, DaprError> {
         id.parse().map_err(|_| not_found(id))
     }
+}
+
+fn name_missing() -> DaprError {
+    let message = "workflow name is not configured";
+    DaprError::bad_request("ERR_WORKFLOW_NAME_MISSING", message)
 }
 
 fn instance_id(id: &str) -> Result<InstanceId, DaprError> {
