@@ -105,15 +105,34 @@ fn the_quickstart_runs_over_daprs_api() {
 fn the_calls_of_dapr_1_10_work_with_the_id_in_the_path() {
     let server = Server::start(&[]);
     let path = |rest: &str| format!("/v1.0-alpha1/workflows/dapr/{rest}");
-    let started = server.post(&path("Script/old/start"), &waiting());
-    assert_eq!(
-        (started.status, started.json()),
-        (202, json!({ "instanceID": "old" }))
-    );
-    assert_eq!(
-        server.get(&path("Script/old")).json()["runtimeStatus"],
-        "RUNNING"
-    );
+    let both = |id| json!({ "instanceID": id, "instance_id": id });
+    // The input in its envelope, and as later releases take it.
+    let envelope = json!({ "input": waiting() });
+    for (id, input) in [("old", &envelope), ("raw", &waiting())] {
+        let started = server.post(&path(&format!("Script/{id}/start")), input);
+        assert_eq!((started.status, started.json()), (202, both(id)));
+    }
+    let order = json!({ "input": order(), "workflow_options": {} });
+    let started = server.post(&path("OrderProcessingWorkflow/49caa2d7/start"), &order);
+    assert_eq!(started.status, 202, "{started:?}");
+    // None: an envelope has nothing else in it.
+    let other = json!({ "input": waiting(), "more": 1 });
+    let refused = server.post(&path("Script/other/start"), &other).json();
+    assert_eq!(refused["errorCode"], "ERR_START_WORKFLOW");
+
+    let shown = server.get(&path("Script/old")).json();
+    assert_eq!(shown["runtimeStatus"], "RUNNING");
+    assert_eq!(shown["WFInfo"], json!({ "instance_id": "old" }));
+    assert_eq!(shown["start_time"], shown["createdAt"]);
+    let metadata = &shown["metadata"];
+    for (name, value) in [
+        ("name", json!("Script")),
+        ("runtime_status", json!("RUNNING")),
+        ("input", json!(waiting().to_string())),
+        ("last_updated", shown["lastUpdatedAt"].clone()),
+    ] {
+        assert_eq!(metadata[format!("dapr.workflow.{name}")], value, "{shown}");
+    }
     assert_eq!(
         server.post(&path("old/terminate"), &json!(null)).status,
         202
@@ -326,4 +345,166 @@ fn a_client_of_dapr_finds_the_host_well_and_can_stop_it() {
     assert_eq!(server.post("/v1.0/shutdown", &json!(null)).status, 204);
     let (code, said) = server.ended();
     assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn a_text_that_a_client_calls_plain_text_reaches_the_workflow() {
+    let server = Server::start(&[]);
+    let w = "/v1.0-beta1/workflows/dapr";
+    let send = |path: &str, kind: &str, body: &str| {
+        let kind = format!("content-type: {kind}");
+        server
+            .client()
+            .call("POST", &format!("{w}{path}"), &[&kind], body)
+            .status
+    };
+    let program = json!([{ "event": "Go" }, { "event": "Go" }, { "event": "Go" }]).to_string();
+    let plain = "text/plain;charset=UTF-8";
+    // A program that was made JSON by the caller.
+    assert_eq!(send("/Script/start?instanceID=t", plain, &program), 202);
+    for (kind, body, status) in [
+        (plain, "sold, at last", 202),
+        (plain, "true", 202),
+        ("Text/Plain", "{half", 202),
+        ("application/json", "{half", 400),
+        ("", "sold", 400),
+    ] {
+        let sent = send("/t/raiseEvent/Go", kind, body);
+        assert_eq!(sent, status, "{kind} {body}");
+    }
+    server.get("/api/v1/instances/t?wait=60");
+    let shown = server.get(&format!("{w}/t")).json();
+    assert_eq!(
+        shown["properties"]["dapr.workflow.output"],
+        r#"["sold, at last",true,"{half"]"#
+    );
+}
+
+#[test]
+fn state_is_written_as_the_javascript_client_writes_it() {
+    let server = Server::start(&[]);
+    let s = "/v1.0/state/statestore";
+    let item = json!({ "key": "a", "value": 1, "etag": null, "options": null, "metadata": null });
+    assert_eq!(server.post(&format!("{s}?"), &json!([item])).status, 204);
+    let etag = server
+        .get(&format!("{s}/a?"))
+        .header("etag")
+        .unwrap()
+        .to_owned();
+    let write = |operation: &str, etag: &Value| {
+        let request = json!({ "key": "a", "value": 2, "etag": etag, "options": {} });
+        let operations = json!([{ "operation": operation, "request": request }]);
+        let body = json!({ "operations": operations, "metadata": null });
+        server.post(&format!("{s}/transaction"), &body)
+    };
+    assert_eq!(write("upsert", &json!({ "value": etag })).status, 204);
+    assert_eq!(write("delete", &json!({ "value": etag })).status, 409);
+    let odd = write("delete", &json!({ "is": etag }));
+    assert_eq!(odd.status, 400);
+    assert!(odd.body.contains("an etag is a text"), "{odd:?}");
+    assert_eq!(server.get(&format!("{s}/a")).body, "2");
+    assert_eq!(server.post(s, &json!([])).status, 204);
+}
+
+#[test]
+fn a_time_to_live_is_read_from_the_url_the_item_and_the_transaction() {
+    let server = Server::start(&[]);
+    let s = "/v1.0/state/statestore";
+    let item = |key: &str, ttl: Value| json!({ "key": key, "value": 1, "metadata": { "ttlInSeconds": ttl } });
+    let save = |query: &str, ttl: Value| {
+        server
+            .post(&format!("{s}{query}"), &json!([item("saved", ttl)]))
+            .status
+    };
+    let transact = |query: &str, own: Value, all: Value| {
+        let operation = json!({ "operation": "upsert", "request": item("transacted", own) });
+        let body = json!({ "operations": [operation], "metadata": { "ttlInSeconds": all } });
+        server
+            .post(&format!("{s}/transaction{query}"), &body)
+            .status
+    };
+    let (odd, none) = (json!("odd"), Value::Null);
+    // What counts is said first; whether it was looked at shows in what is wrong with it.
+    assert_eq!(save("", odd.clone()), 400);
+    assert_eq!(save("?metadata.ttlInSeconds=odd", json!(1)), 400);
+    assert_eq!(save("?metadata.ttlInSeconds=1", odd.clone()), 204);
+    assert_eq!(transact("", none.clone(), odd.clone()), 400);
+    assert_eq!(transact("", json!(-1), odd.clone()), 204);
+    assert_eq!(
+        transact("?metadata.ttlInSeconds=odd", json!(1), json!(1)),
+        400
+    );
+    assert_eq!(transact("", none, json!("1")), 204);
+
+    let kept = json!([{ "key": "kept", "value": 1, "metadata": { "ttlInSeconds": "-1" } }]);
+    assert_eq!(server.post(s, &kept).status, 204);
+    let program =
+        json!([{ "sleep": 1_001 }, { "get": "saved" }, { "get": "transacted" }, { "get": "kept" }]);
+    let start = "/v1.0/workflows/dapr/Script/start?instanceID=later";
+    assert_eq!(server.post(start, &program).status, 202);
+    let ended = server.get("/api/v1/instances/later?wait=60").json();
+    assert_eq!(ended["output"], json!(["slept", null, null, 1]), "{ended}");
+}
+
+#[test]
+fn labels_are_shown_with_the_metadata_and_their_number_and_size_are_bounded() {
+    let server = Server::start(&[]);
+    let put = |name: &str, text: &str| {
+        let path = format!("/v1.0/metadata/{name}");
+        let kind = ["content-type: text/plain"];
+        server.client().call("PUT", &path, &kind, text)
+    };
+    assert_eq!(put("team", "cars").status, 204);
+    assert_eq!(put("team", "trucks").status, 204);
+    assert_eq!(put("daprRuntimeVersion", "0").status, 204);
+    let extended = || server.get("/v1.0/metadata").json()["extended"].clone();
+    assert_eq!(extended()["team"], "trucks");
+    assert_eq!(extended()["daprRuntimeVersion"], env!("CARGO_PKG_VERSION"));
+    let large = put("large", &"x".repeat(4_092));
+    assert_eq!(large.json()["errorCode"], "ERR_MALFORMED_REQUEST");
+    assert_eq!(put("large", &"x".repeat(4_091)).status, 204);
+    let refused = (0..64).find(|n| put(&format!("label-{n}"), "").status == 400);
+    assert_eq!(refused, Some(61), "after three others");
+    assert_eq!(put("team", "cars").status, 204, "one that is there");
+}
+
+#[test]
+fn what_is_not_served_of_dapr_is_refused_as_its_clients_can_read_it() {
+    let server = Server::start(&[]);
+    for (method, path, status, code) in [
+        ("POST", "/v1.0/publish/pubsub/orders", 404, "ERR_NOT_FOUND"),
+        ("GET", "/v1.0/invoke/app/method/pay", 404, "ERR_NOT_FOUND"),
+        ("GET", "/v1.0-alpha1/configuration/c", 404, "ERR_NOT_FOUND"),
+        ("GET", "/v1.0/state/statestore/a/b", 404, "ERR_NOT_FOUND"),
+        ("GET", "/v1.0/workflows", 404, "ERR_NOT_FOUND"),
+        (
+            "POST",
+            "/v1.0/state/statestore/a",
+            405,
+            "ERR_METHOD_NOT_ALLOWED",
+        ),
+        ("PUT", "/v1.0/metadata", 405, "ERR_METHOD_NOT_ALLOWED"),
+        ("GET", "/v1.0/shutdown", 405, "ERR_METHOD_NOT_ALLOWED"),
+        (
+            "POST",
+            "/v1.0-alpha1/state/statestore/query",
+            500,
+            "ERR_STATE_STORE_NOT_SUPPORTED",
+        ),
+        (
+            "DELETE",
+            "/v1.0/state/statestore/%ff",
+            400,
+            "ERR_MALFORMED_REQUEST",
+        ),
+        (
+            "POST",
+            "/v1.0-alpha1/state/other/query",
+            400,
+            "ERR_STATE_STORE_NOT_FOUND",
+        ),
+    ] {
+        let told = error(&server, method, path, "{}");
+        assert_eq!(told, (status, code.to_owned()), "{method} {path}");
+    }
 }

@@ -97,6 +97,11 @@ fn dapr(method: &str, route: &str) -> Option<Access> {
     let scope = match (method, route) {
         ("GET", "/v1.0/healthz" | "/v1.0/healthz/outbound") => return Some(Access::Open),
         ("GET", "/v1.0/metadata" | "/v1.0/state/{store}/{key}") => Scope::Read,
+        ("PUT", "/v1.0/metadata/{label}") => Scope::Operate,
+        // Refused for every store.
+        ("POST" | "PUT", "/v1.0-alpha1/state/{store}/query") => Scope::Read,
+        // What else there is of Dapr is refused, whatever it would be.
+        (_, "/v1.0/{*rest}" | "/v1.0-beta1/{*rest}" | "/v1.0-alpha1/{*rest}") => Scope::Read,
         // A read, by a list of keys.
         ("POST" | "PUT", "/v1.0/state/{store}/bulk") => Scope::Read,
         ("POST" | "PUT", "/v1.0/state/{store}" | "/v1.0/state/{store}/transaction")

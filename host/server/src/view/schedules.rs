@@ -1,7 +1,6 @@
 //! Schedules as they stand.
 
 use std::collections::BTreeMap;
-
 use std::time::Duration;
 
 use serde::Serialize;

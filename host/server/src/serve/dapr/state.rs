@@ -4,7 +4,8 @@
 //! written all or none. Values are JSON.
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -15,7 +16,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use wfhost_core::Timestamp;
 
-use super::DaprError;
+use super::{At, DaprError};
 use crate::entries::StateRequest;
 use crate::error::{Error, chain};
 use crate::serve::Served;
@@ -33,6 +34,7 @@ pub(super) fn routes() -> Router<Served> {
             post(transact).put(transact),
         )
         .route("/v1.0/state/{store}/{key}", get(read).delete(delete))
+        .route("/v1.0-alpha1/state/{store}/query", post(query).put(query))
 }
 
 /// One key to be written.
@@ -40,11 +42,28 @@ pub(super) fn routes() -> Router<Served> {
 struct Item {
     key: String,
     value: Option<Box<RawValue>>,
-    etag: Option<String>,
-    #[serde(default)]
-    options: ItemOptions,
-    #[serde(default)]
-    metadata: Metadata,
+    etag: Option<Etag>,
+    options: Option<ItemOptions>,
+    metadata: Option<Metadata>,
+}
+
+/// Text in a save; in a transaction Dapr's JavaScript client has it as `{"value": "…"}`.
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "an etag is a text, or {\"value\": …} with a text"
+)]
+enum Etag {
+    Text(String),
+    Named { value: String },
+}
+
+impl Etag {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Text(text) | Self::Named { value: text } => text,
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -59,6 +78,22 @@ struct Metadata {
     ttl_in_seconds: Option<Value>,
 }
 
+/// What may stand behind the question mark; for all items, whatever they say themselves.
+#[derive(Debug, Default, Deserialize)]
+struct Parameters {
+    #[serde(rename = "metadata.ttlInSeconds")]
+    ttl_in_seconds: Option<String>,
+}
+
+impl Parameters {
+    fn of(read: Result<Query<Self>, QueryRejection>) -> Result<Metadata, DaprError> {
+        let Query(read) = read.map_err(|it| DaprError::malformed(it.body_text()))?;
+        Ok(Metadata {
+            ttl_in_seconds: read.ttl_in_seconds.map(Value::from),
+        })
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct Keys {
     keys: Vec<String>,
@@ -67,6 +102,8 @@ struct Keys {
 #[derive(Debug, Deserialize)]
 struct Transaction {
     operations: Vec<Operation>,
+    /// For operations that have none of their own.
+    metadata: Option<Metadata>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -77,12 +114,17 @@ struct Operation {
 
 async fn save(
     State(served): State<Served>,
-    Path(store): Path<String>,
+    At(store): At<String>,
+    parameters: Result<Query<Parameters>, QueryRejection>,
     body: Bytes,
 ) -> Result<StatusCode, DaprError> {
     known_store(&served, &store)?;
+    let for_all = Parameters::of(parameters)?;
     let items: Vec<Item> = parsed(&body)?;
-    let writes = items.into_iter().map(|item| upsert(&served, item));
+    let writes = items.into_iter().map(|item| {
+        let expires_at = expires_at(&served, [Some(&for_all), item.metadata.as_ref()])?;
+        upsert(item, expires_at)
+    });
     write(
         &served,
         &store,
@@ -94,7 +136,7 @@ async fn save(
 
 async fn read(
     State(served): State<Served>,
-    Path((store, key)): Path<(String, String)>,
+    At((store, key)): At<(String, String)>,
 ) -> Result<Response, DaprError> {
     known_store(&served, &store)?;
     let entry = served.host.state(&key).await.map_err(|error| {
@@ -118,7 +160,7 @@ async fn read(
 
 async fn delete(
     State(served): State<Served>,
-    Path((store, key)): Path<(String, String)>,
+    At((store, key)): At<(String, String)>,
     headers: HeaderMap,
 ) -> Result<StatusCode, DaprError> {
     known_store(&served, &store)?;
@@ -137,7 +179,7 @@ async fn delete(
 
 async fn bulk(
     State(served): State<Served>,
-    Path(store): Path<String>,
+    At(store): At<String>,
     body: Bytes,
 ) -> Result<Json<Vec<Value>>, DaprError> {
     known_store(&served, &store)?;
@@ -164,15 +206,24 @@ async fn bulk(
 
 async fn transact(
     State(served): State<Served>,
-    Path(store): Path<String>,
+    At(store): At<String>,
+    parameters: Result<Query<Parameters>, QueryRejection>,
     body: Bytes,
 ) -> Result<StatusCode, DaprError> {
     known_store(&served, &store)?;
-    let Transaction { operations } = parsed(&body)?;
+    let for_all = Parameters::of(parameters)?;
+    let Transaction {
+        operations,
+        metadata,
+    } = parsed(&body)?;
     let writes = operations
         .into_iter()
         .map(|it| match it.operation.as_str() {
-            "upsert" => upsert(&served, it.request),
+            "upsert" => {
+                let own = it.request.metadata.as_ref();
+                let expires_at = expires_at(&served, [Some(&for_all), own, metadata.as_ref()])?;
+                upsert(it.request, expires_at)
+            }
             "delete" => remove(it.request),
             other => Err(DaprError::bad_request(
                 "ERR_NOT_SUPPORTED_STATE_OPERATION",
@@ -181,6 +232,15 @@ async fn transact(
         });
     let writes = writes.collect::<Result<_, _>>()?;
     write(&served, &store, "ERR_STATE_TRANSACTION", writes).await
+}
+
+/// As Dapr answers for a store that cannot do it.
+async fn query(State(served): State<Served>, At(store): At<String>) -> DaprError {
+    let unable = || {
+        let message = format!("state store {store} does not support querying");
+        DaprError::internal("ERR_STATE_STORE_NOT_SUPPORTED", message)
+    };
+    known_store(&served, &store).map_or_else(|error| error, |()| unable())
 }
 
 fn known_store(served: &Served, store: &str) -> Result<(), DaprError> {
@@ -196,7 +256,7 @@ fn parsed<T: DeserializeOwned>(body: &Bytes) -> Result<T, DaprError> {
     serde_json::from_slice(body).map_err(DaprError::malformed)
 }
 
-fn upsert(served: &Served, item: Item) -> Result<StateRequest, DaprError> {
+fn upsert(item: Item, expires_at: Option<Timestamp>) -> Result<StateRequest, DaprError> {
     let if_version = expected(&item)?;
     let value = item.value.map_or_else(
         || Ok(Payload::null()),
@@ -209,7 +269,7 @@ fn upsert(served: &Served, item: Item) -> Result<StateRequest, DaprError> {
     let write = StateWrite {
         key: item.key,
         value: Some(value?),
-        expires_at: expires_at(served, &item.metadata)?,
+        expires_at,
     };
     Ok(StateRequest { write, if_version })
 }
@@ -230,8 +290,12 @@ fn removal(key: String) -> StateWrite {
 
 /// Under first-write an item without an etag must be new.
 fn expected(item: &Item) -> Result<Option<u64>, DaprError> {
-    let etag = version(item.etag.as_deref(), "ERR_STATE_SAVE")?;
-    Ok(match item.options.concurrency.as_deref() {
+    let etag = version(item.etag.as_ref().map(Etag::as_str), "ERR_STATE_SAVE")?;
+    let concurrency = item
+        .options
+        .as_ref()
+        .and_then(|it| it.concurrency.as_deref());
+    Ok(match concurrency {
         Some("last-write") => None,
         Some("first-write") => Some(etag.unwrap_or(0)),
         None | Some("") => etag,
@@ -255,9 +319,13 @@ fn bad_etag(code: &'static str, etag: &str) -> DaprError {
     DaprError::bad_request(code, message)
 }
 
-/// A time to live of -1 is none.
-fn expires_at(served: &Served, metadata: &Metadata) -> Result<Option<Timestamp>, DaprError> {
-    let seconds = match &metadata.ttl_in_seconds {
+/// The first that says something counts. A time to live of -1 is none.
+fn expires_at<const N: usize>(
+    served: &Served,
+    metadata: [Option<&Metadata>; N],
+) -> Result<Option<Timestamp>, DaprError> {
+    let mut said = metadata.into_iter().flatten();
+    let seconds = match said.find_map(|it| it.ttl_in_seconds.as_ref()) {
         None => return Ok(None),
         Some(Value::String(text)) => text.trim().parse::<i64>().ok(),
         Some(other) => other.as_i64(),

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{OriginalUri, Query, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 use wfhost_core::{Instance, InstanceId, Status};
 
-use super::DaprError;
+use super::{DaprError, release_1_10};
 use crate::asking::Children;
 use crate::error::{Error, chain};
 use crate::host::Host;
@@ -36,6 +36,7 @@ pub(super) async fn call(
     method: Method,
     OriginalUri(uri): OriginalUri,
     parameters: Result<Query<Parameters>, QueryRejection>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, DaprError> {
     let Query(parameters) = parameters.map_err(|it| DaprError::malformed(it.body_text()))?;
@@ -54,30 +55,39 @@ pub(super) async fn call(
         },
     };
     let id = parameters.instance_id.filter(|id| !id.is_empty());
+    let body = Body::new(&headers, body);
     if method == Method::GET {
         return match names[..] {
-            // With the type before the id, as in Dapr 1.10.
-            [_, id] | [_, _, id] => workflows.get(id).await,
-            _ => Err(DaprError::no_such_route()),
+            [_, id] => Ok(Json(workflows.get(id).await?).into_response()),
+            [_, _, id] => {
+                let shown = release_1_10::shown(workflows.get(id).await?);
+                Ok(Json(shown).into_response())
+            }
+            _ => Err(DaprError::no_such_route(&method, &uri)),
         };
     }
     if method != Method::POST {
-        let message = format!("{method} is no method of this route");
-        let status = StatusCode::METHOD_NOT_ALLOWED;
-        return Err(DaprError::new(status, "ERR_METHOD_NOT_ALLOWED", message));
+        return Err(DaprError::wrong_method(&method, &uri));
     }
     match names[..] {
         [_, id, "raiseEvent", event] => workflows.raise_event(id, event, &body).await,
         [_, id, "raiseEvent"] => workflows.raise_event(id, "", &body).await,
-        [_, "start"] => workflows.start("", id, &body).await,
-        [_, name, "start"] => workflows.start(name, id, &body).await,
-        // As in Dapr 1.10.
-        [_, name, id, "start"] => workflows.start(name, Some(id.to_owned()), &body).await,
+        [_, "start"] => Err(name_missing()),
+        [_, name, "start"] => {
+            let started = workflows.start(name, id, || body.payload()).await?;
+            Ok((StatusCode::ACCEPTED, Json(started)).into_response())
+        }
+        [_, name, id, "start"] => {
+            let input = || body.payload().map(release_1_10::input);
+            let started = workflows.start(name, Some(id.to_owned()), input).await?;
+            let started = release_1_10::started(started);
+            Ok((StatusCode::ACCEPTED, Json(started)).into_response())
+        }
         [_, id, "terminate"] | [_, _, id, "terminate"] => workflows.terminate(id).await,
         [_, id, "pause"] => workflows.pause(id).await,
         [_, id, "resume"] => workflows.resume(id).await,
         [_, id, "purge"] => workflows.purge(id).await,
-        _ => Err(DaprError::no_such_route()),
+        _ => Err(DaprError::no_such_route(&method, &uri)),
     }
 }
 
@@ -85,6 +95,38 @@ fn decoded(segment: &str) -> Result<String, DaprError> {
     let decoded = percent_decode_str(segment).decode_utf8();
     let decoded = decoded.map_err(|_| DaprError::malformed("its path is not UTF-8"))?;
     Ok(decoded.into_owned())
+}
+
+/// What was sent with a call.
+struct Body {
+    bytes: Bytes,
+    /// Dapr's clients send a text as it stands, and say so.
+    is_plain_text: bool,
+}
+
+impl Body {
+    fn new(headers: &HeaderMap, bytes: Bytes) -> Self {
+        let kind = headers.get(header::CONTENT_TYPE);
+        let kind = kind.and_then(|it| it.to_str().ok()?.split(';').next());
+        let is_plain_text = kind.is_some_and(|it| it.trim().eq_ignore_ascii_case("text/plain"));
+        Self {
+            bytes,
+            is_plain_text,
+        }
+    }
+
+    /// JSON as it came; nothing is null. Of plain text, what is no JSON is that text.
+    fn payload(&self) -> Result<Payload, DaprError> {
+        let text = std::str::from_utf8(&self.bytes).map_err(DaprError::malformed)?;
+        if text.trim().is_empty() {
+            return Ok(Payload::null());
+        }
+        match Payload::parse(text.trim()) {
+            Ok(payload) => Ok(payload),
+            Err(_) if self.is_plain_text => Ok(Payload::of(&Value::from(text))),
+            Err(error) => Err(DaprError::malformed(format!("the body is {error}"))),
+        }
+    }
 }
 
 struct Workflows<'a> {
@@ -97,11 +139,10 @@ impl Workflows<'_> {
         &self,
         name: &str,
         id: Option<String>,
-        input: &Bytes,
-    ) -> Result<Response, DaprError> {
+        input: impl FnOnce() -> Result<Payload, DaprError>,
+    ) -> Result<Value, DaprError> {
         if name.is_empty() {
-            let message = "workflow name is not configured";
-            return Err(DaprError::bad_request("ERR_WORKFLOW_NAME_MISSING", message));
+            return Err(name_missing());
         }
         let id = id.unwrap_or_else(|| Uuid::new_v4().to_string());
         let id = instance_id(&id)?;
@@ -114,18 +155,14 @@ impl Workflows<'_> {
             workflow.map_err(|error: wfhost_core::InvalidName| failed(error.to_string()))?;
         let request = StartRequest {
             id: Some(id),
-            ..StartRequest::new(workflow, payload(input)?)
+            ..StartRequest::new(workflow, input()?)
         };
         let started = self.host.start(request).await;
         let id = started.map_err(|error| failed(chain(&error)))?;
-        Ok((
-            StatusCode::ACCEPTED,
-            Json(json!({ "instanceID": id.as_str() })),
-        )
-            .into_response())
+        Ok(json!({ "instanceID": id.as_str() }))
     }
 
-    async fn get(&self, id: &str) -> Result<Response, DaprError> {
+    async fn get(&self, id: &str) -> Result<Value, DaprError> {
         let found = self.host.instance(&self.known(id)?).await;
         let instance = found.map_err(|error| match error {
             Error::NoSuchInstance { .. } => not_found(id),
@@ -134,10 +171,10 @@ impl Workflows<'_> {
                 DaprError::internal("ERR_GET_WORKFLOW", message)
             }
         })?;
-        Ok(Json(shown(&instance)).into_response())
+        Ok(shown(&instance))
     }
 
-    async fn raise_event(&self, id: &str, name: &str, body: &Bytes) -> Result<Response, DaprError> {
+    async fn raise_event(&self, id: &str, name: &str, body: &Body) -> Result<Response, DaprError> {
         if name.is_empty() {
             let (code, message) = (
                 "ERR_WORKFLOW_EVENT_NAME_MISSING",
@@ -152,7 +189,7 @@ impl Workflows<'_> {
         let named = name.parse();
         let event = Event {
             name: named.map_err(|error: wfhost_core::InvalidName| failed(error.to_string()))?,
-            payload: payload(body)?,
+            payload: body.payload()?,
         };
         let id: InstanceId = id.parse().map_err(|_| failed(no_instance(id)))?;
         let raised = self.host.raise_event(&id, event, None).await;
@@ -214,6 +251,11 @@ impl Workflows<'_> {
     }
 }
 
+fn name_missing() -> DaprError {
+    let message = "workflow name is not configured";
+    DaprError::bad_request("ERR_WORKFLOW_NAME_MISSING", message)
+}
+
 fn instance_id(id: &str) -> Result<InstanceId, DaprError> {
     id.parse().map_err(|error| {
         if id.len() > InstanceId::BYTES_MAX {
@@ -225,17 +267,6 @@ fn instance_id(id: &str) -> Result<InstanceId, DaprError> {
         let error: wfhost_core::InvalidId = error;
         DaprError::bad_request("ERR_INSTANCE_ID_INVALID", error.to_string())
     })
-}
-
-/// A body as it came, which must be JSON; none is null.
-fn payload(body: &Bytes) -> Result<Payload, DaprError> {
-    let text = std::str::from_utf8(body)
-        .map_err(DaprError::malformed)?
-        .trim();
-    if text.is_empty() {
-        return Ok(Payload::null());
-    }
-    Payload::parse(text).map_err(|error| DaprError::malformed(format!("the body is {error}")))
 }
 
 fn accepted() -> Response {
