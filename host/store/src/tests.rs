@@ -17,6 +17,7 @@ mod rollback;
 mod slices;
 mod state;
 mod submitting;
+mod tally;
 mod writing;
 
 use std::collections::BTreeMap;
