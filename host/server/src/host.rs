@@ -13,6 +13,7 @@ use wfhost_store::{Moved, NewModule, Store};
 use crate::checked::{Checked, offered_once, prepare};
 use crate::engine::{Bounds, Clock, Engine, Modules, Observed, Running, Script, Setup};
 use crate::error::Error;
+use crate::telemetry::{self, Telemetry, Traces};
 use crate::tidy::{self, Retention};
 
 /// An outside world made up for a test.
@@ -42,6 +43,8 @@ pub struct Options {
     pub retention: Retention,
     /// What time it is.
     pub clock: Clock,
+    /// Where the spans of traces are sent; nowhere by default.
+    pub traces: Option<Traces>,
     /// What activities do in tests, instead of their code.
     #[doc(hidden)]
     pub script: Option<Script>,
@@ -66,6 +69,7 @@ impl Default for Options {
             code_cache: None,
             retention: Retention::default(),
             clock: Clock::default(),
+            traces: None,
             script: None,
             one_by_one: false,
             outside: None,
@@ -129,6 +133,7 @@ pub struct Host {
     pub(crate) store: Arc<Store>,
     pub(crate) payload_bytes_max: usize,
     pub(crate) retention: Retention,
+    pub(crate) telemetry: Arc<Telemetry>,
     /// Lets what is kept too long go; stops with the host.
     tidying: Option<tokio::task::JoinHandle<()>>,
 }
@@ -215,12 +220,14 @@ impl Host {
         let store = Arc::new(store);
         let payload_bytes_max = options.limits.payload_bytes_max;
         let tidying = tidy::start(&store, options.retention, options.clock.clone());
+        let telemetry = Arc::new(Telemetry::new(options.traces));
         let setup = Setup {
             guests_warm_max: options.guests_warm_max,
             modules,
             clock: options.clock,
             bounds: options.bounds,
             script: options.script,
+            telemetry: Arc::clone(&telemetry),
             one_by_one: options.one_by_one,
         };
         let running = Running::start(Arc::clone(&store), sandbox, setup);
@@ -229,6 +236,7 @@ impl Host {
             store,
             payload_bytes_max,
             retention: options.retention,
+            telemetry,
             tidying: Some(tidying),
         }
     }
@@ -250,11 +258,15 @@ impl Host {
     pub async fn close(mut self) -> Result<(), Error> {
         self.stop_tidying();
         let (running, store) = (self.running.take(), Arc::clone(&self.store));
+        let telemetry = Arc::clone(&self.telemetry);
         let closed = tokio::task::spawn_blocking(move || {
             if let Some(running) = running {
                 running.stop();
             }
-            store.close()
+            let closed = store.close();
+            // What became durable last is told last.
+            telemetry.close();
+            closed
         });
         closed
             .await
@@ -421,6 +433,7 @@ impl Drop for Host {
             // Not left to whoever lets the store go last: that may be its own writer, who calls
             // back, and cannot wait for itself. Nobody is there to be told of a failure.
             let _ = self.store.close();
+            self.telemetry.close();
         }
     }
 }
@@ -470,6 +483,7 @@ pub(crate) fn deploy(
     let modules: Vec<_> = modules.collect();
     let infos = modules.iter().map(|module| module.info.clone()).collect();
     let recorded = engine.store.deploy(modules, share, by, engine.now())?;
+    recorded.iter().for_each(telemetry::deployed);
     engine.retry_stalled()?;
     Ok(Deployment {
         modules: infos,

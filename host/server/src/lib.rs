@@ -37,10 +37,12 @@ mod modules;
 mod narrate;
 pub mod package;
 mod plan;
+mod process;
 mod replay;
 pub mod serve;
 mod start;
 mod starting;
+mod telemetry;
 mod tidy;
 mod verdict;
 pub mod view;
@@ -64,6 +66,7 @@ pub use plan::{Plan, PlanOptions, UpgradeOptions};
 pub use replay::Replayed;
 pub use start::{Reuse, StartRequest};
 pub use starting::RerunRequest;
+pub use telemetry::Traces;
 pub use tidy::Retention;
 pub use verdict::{Compared, InstanceVerdict, Verdict, Verdicts};
 pub use wfhost_core::Deployment as RecordedDeployment;
@@ -75,7 +78,7 @@ pub use wfhost_core::reset::{Lost, LostActivity, LostChild, LostEvent, LostTimer
 pub use wfhost_core::schema::{Change, Impact};
 pub use wfhost_core::{
     Binding, Candidate, DeploymentKind, DeploymentNumber, Digest, Failure, Instance, InstanceId,
-    InvalidShare, Json, ModuleInfo, Moved, Name, Role, RunId, Share, Status, Timestamp,
+    InvalidShare, Json, ModuleInfo, Moved, Name, Role, RunId, Share, Status, Timestamp, Trace,
 };
 pub use wfhost_sandbox::{AllowedHost, InvalidHost, Limits};
 #[doc(hidden)]

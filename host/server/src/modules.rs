@@ -8,6 +8,13 @@ use wfhost_store::{Collected, GcOptions, ModuleNeeds, Names, Store};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::host::{Host, blocking};
+use crate::telemetry;
+
+/// A deployment that is durable, logged.
+fn told(deployment: wfhost_core::Deployment) -> Result<wfhost_core::Deployment, Error> {
+    telemetry::deployed(&deployment);
+    Ok(deployment)
+}
 
 impl Host {
     /// The bytes of a module, as they were deployed.
@@ -44,7 +51,7 @@ impl Host {
     ) -> Result<wfhost_core::Deployment, Error> {
         self.rebind(move |engine| {
             let now = engine.now();
-            Ok(engine.store.promote(&names, by.as_deref(), now)?)
+            told(engine.store.promote(&names, by.as_deref(), now)?)
         })
         .await
     }
@@ -60,7 +67,7 @@ impl Host {
     ) -> Result<wfhost_core::Deployment, Error> {
         self.rebind(move |engine| {
             let now = engine.now();
-            Ok(engine.store.abort(&names, by.as_deref(), now)?)
+            told(engine.store.abort(&names, by.as_deref(), now)?)
         })
         .await
     }
@@ -71,7 +78,7 @@ impl Host {
     /// # Errors
     /// If there is none, or a module that it needs was removed; then nothing has changed.
     pub async fn rollback(&self, by: Option<String>) -> Result<wfhost_core::Deployment, Error> {
-        self.rebind(move |engine| Ok(engine.store.rollback(by.as_deref(), engine.now())?))
+        self.rebind(move |engine| told(engine.store.rollback(by.as_deref(), engine.now())?))
             .await
     }
 
@@ -88,7 +95,8 @@ impl Host {
     ) -> Result<Option<wfhost_core::Deployment>, Error> {
         self.rebind(move |engine| {
             let now = engine.now();
-            Ok(engine.store.rollback_to(number, by.as_deref(), now)?)
+            let done = engine.store.rollback_to(number, by.as_deref(), now)?;
+            done.map(told).transpose()
         })
         .await
     }

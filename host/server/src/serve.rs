@@ -6,6 +6,7 @@ mod api;
 mod dapr;
 mod entrance;
 mod guard;
+mod observe;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -151,11 +152,17 @@ fn router(served: Served) -> Router {
     Router::new()
         .merge(dapr::routes())
         .nest("/api/v1", api::routes())
+        .route("/metrics", axum::routing::get(observe::metrics))
         .fallback(api::no_such_route)
         .layer(DefaultBodyLimit::max(served.options.body_bytes_max))
         .layer(axum::middleware::from_fn_with_state(
             served.clone(),
             guard::guard,
+        ))
+        // Outermost: who is refused counts as well.
+        .layer(axum::middleware::from_fn_with_state(
+            served.clone(),
+            observe::observe,
         ))
         .with_state(served)
 }

@@ -11,7 +11,7 @@ use wfhost_core::replay::PastTurn;
 use wfhost_core::reset::{Lost, LostActivity};
 use wfhost_core::{
     Binding, Delivered, DeploymentKind, Failure, Input, Instance, InstanceId, Json, ModuleInfo,
-    Name, Role, Task, TaskId, TaskState,
+    Name, Role, Task, TaskId, TaskState, Trace,
 };
 
 use crate::migrate::{Deployed, Migrated, ResetDone};
@@ -21,6 +21,7 @@ use crate::verdict::{Compared, InstanceVerdict, Verdict};
 /// An instance: `id`, `run`, `workflow`, `module`, `moved_after` (the turn after which it was moved
 /// there, if it was in this generation), `status`, `reason` (when stalled), `input`,
 /// `output`, `failure`, `custom_status`, `parent`, `tags`, `cancel_requested`, `suspended`, `begins_at`, `reruns`,
+/// `trace` (the id of the one that its starter told of),
 /// `created_at`, `updated_at`, `turns`, `pending` (what it waits for), `open_updates`,
 /// `unread_events`.
 #[must_use]
@@ -52,6 +53,7 @@ pub fn instance(instance: &Instance) -> Value {
         "suspended": instance.suspended().map(|it| json!({ "reason": it.reason })),
         "begins_at": instance.begins_at().map(|at| at.to_string()),
         "reruns": reruns(&started.reruns),
+        "trace": trace(started.trace.as_ref()),
         "created_at": started.created_at.to_string(),
         "updated_at": instance.updated_at().to_string(),
                 "turns": instance.turns(),
@@ -59,6 +61,11 @@ pub fn instance(instance: &Instance) -> Value {
         "open_updates": instance.open_updates(),
         "unread_events": instance.unread_events().iter().map(event).collect::<Vec<_>>(),
     })
+}
+
+/// The id of the trace, as `traceparent` has it.
+fn trace(trace: Option<&Trace>) -> Option<String> {
+    trace.map(|trace| format!("{:032x}", trace.id))
 }
 
 /// A module: `digest`, `label`, `bytes`, `component`, `encoder`, `contract`, `imports`,
@@ -272,7 +279,7 @@ pub fn record(record: &Record, activity_name: Option<&Name>) -> Value {
             "parent": started.parent.as_ref().map(parent), "tags": tags(&started.tags),
             "key": started.key, "begins_at": started.begins_at.map(|at| at.to_string()),
             "events": started.events.iter().map(event).collect::<Vec<_>>(),
-            "reruns": reruns(&started.reruns),
+            "reruns": reruns(&started.reruns), "trace": trace(started.trace.as_ref()),
         }),
         Record::Accepted(accepted) => happening(accepted, &at),
         Record::Turn(_) => json!({ "record": "turn", "at": at }),

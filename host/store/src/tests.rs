@@ -80,6 +80,7 @@ fn started(id: &str) -> Started {
         key: None,
         carried: None,
         reruns: Vec::new(),
+        trace: None,
     }
 }
 

@@ -25,6 +25,7 @@ mod serve;
 mod start;
 mod state;
 mod step;
+mod telemetry;
 pub(crate) mod text;
 mod wait;
 mod watch;
@@ -248,7 +249,11 @@ fn leave(result: Result<Exit, Failure>) -> ExitCode {
     let exit = match result {
         Ok(exit) => exit,
         Err(failure) => {
-            say(format_args!("error: {}", failure.message));
+            if telemetry::is_json() {
+                tracing::error!(target: "wfhost", "{}", failure.message);
+            } else {
+                say(format_args!("error: {}", failure.message));
+            }
             failure.exit
         }
     };
@@ -319,8 +324,11 @@ fn print(line: &str) -> Result<(), Failure> {
     }
 }
 
-/// One line to stderr. There is nobody to tell if that fails.
+/// One line to stderr, or to the log if that is JSON. There is nobody to tell if that fails.
 fn say(line: std::fmt::Arguments<'_>) {
+    if telemetry::is_json() {
+        return tracing::info!(target: "wfhost", "{line}");
+    }
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 

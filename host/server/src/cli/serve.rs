@@ -8,11 +8,12 @@ use tokio::net::TcpListener;
 
 use super::hosting::Hosting;
 use super::start::deploy;
+use super::telemetry::Telemetry;
 use super::wait::Signals;
 use super::watch::{self, Watched, swapping};
 use super::{Db, Exit, Failure, say, waiting};
 use crate::error::Error;
-use crate::host::Host;
+use crate::host::{Host, Options};
 use crate::package::upload;
 use crate::serve::{ServeOptions, Token, serve};
 
@@ -20,11 +21,14 @@ use crate::serve::{ServeOptions, Token, serve};
 ///
 /// Goes on with every unfinished instance of the data file, and serves until it is told to stop:
 /// then it takes no more requests, lets turns come to their end, makes everything durable and
-/// leaves, within 11 seconds. Its own API is under /api/v1; Dapr's workflow and state API are under
+/// leaves, within 12 seconds. Its own API is under /api/v1; Dapr's workflow and state API are under
 /// /v1.0, so that Dapr's clients find what they expect.
 ///
 /// Without a token it serves programs of this machine only: listening elsewhere is refused, and so
 /// is what a web page sends.
+///
+/// It logs to stderr, shows its figures to Prometheus under /metrics, and sends traces to a
+/// collector if it is given one.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -32,6 +36,9 @@ Examples:
   wfhost serve --watch workflows/order-processing
   wfhost serve --db orders.redb --listen 127.0.0.1:8080
   WFHOST_TOKEN=\"$(cat token)\" wfhost serve --listen 0.0.0.0:3500
+  wfhost serve --log json --log-level info,wfhost::http=debug
+  wfhost serve --otlp-endpoint http://localhost:4318
+  curl http://127.0.0.1:3500/metrics
   curl -X POST http://127.0.0.1:3500/api/v1/instances -d '{\"workflow\":\"OrderProcessingWorkflow\",\"input\":{…}}'
   curl 'http://127.0.0.1:3500/api/v1/instances/order-7?wait=30'
   curl -X POST http://127.0.0.1:3500/v1.0/workflows/dapr/OrderProcessingWorkflow/start -d '{…}'
@@ -64,11 +71,14 @@ pub(super) struct Serve {
     db: Db,
     #[command(flatten)]
     hosting: Hosting,
+    #[command(flatten)]
+    telemetry: Telemetry,
 }
 
 impl Serve {
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let mut signals = Signals::listen();
+        self.telemetry.begin_log()?;
         if self
             .token
             .as_ref()
@@ -78,7 +88,11 @@ impl Serve {
                 "the token is empty; leave it out to serve this machine only",
             ));
         }
-        let (options, _) = self.hosting.options();
+        let (hosting, _) = self.hosting.options();
+        let options = Options {
+            traces: self.telemetry.traces()?,
+            ..hosting
+        };
         // All that can be wrong with the call is found before a data file is made.
         let paths = watch::paths(&self.paths, self.watch.as_deref())?;
         let uploads = paths.iter().map(|path| upload(path, false));

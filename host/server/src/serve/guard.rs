@@ -29,7 +29,7 @@ impl Token {
 }
 
 /// Answers whether the service is up, which anybody may ask.
-const OPEN: [&str; 3] = ["/api/v1/health", "/v1.0/healthz", "/v1.0/healthz/outbound"];
+pub(super) const OPEN: [&str; 3] = ["/api/v1/health", "/v1.0/healthz", "/v1.0/healthz/outbound"];
 
 pub(super) async fn guard(State(served): State<Served>, request: Request, next: Next) -> Response {
     let headers = request.headers();

@@ -18,6 +18,7 @@ use crate::asking::Children;
 use crate::follow::Followed;
 use crate::host::Host;
 use crate::narrate::Narrator;
+use crate::serve::observe::Caller;
 use crate::serve::{Served, Stopping};
 use crate::start::{Reuse, StartRequest};
 use crate::starting::RerunRequest;
@@ -58,6 +59,7 @@ struct Raised {
 
 pub(super) async fn start(
     State(served): State<Served>,
+    Caller(trace): Caller,
     headers: HeaderMap,
     Body(start): Body<Start>,
 ) -> Answer {
@@ -78,6 +80,7 @@ pub(super) async fn start(
             .unwrap_or_default(),
         begins_at: begins_at.map(|text| time("begins_at", text)).transpose()?,
         events: events.collect(),
+        trace,
         ..StartRequest::new(start.workflow, crate::Json::of(&start.input))
     };
     let id = served.host.start(request).await?;
@@ -427,12 +430,14 @@ pub(super) struct Again {
 pub(super) async fn rerun(
     State(served): State<Served>,
     At(id): At<InstanceId>,
+    Caller(trace): Caller,
     Body(again): Body<Again>,
 ) -> Answer {
     let request = RerunRequest {
         from_turn: again.from_turn,
         id: again.id,
         current_module: again.current_module,
+        trace,
     };
     Ok(created(&served.host.rerun(&id, request).await?))
 }
