@@ -2,8 +2,10 @@
 
 mod api;
 mod client;
+mod collector;
 mod crashes;
 mod dapr;
+mod observed;
 
 use std::io::{Read as _, Write as _};
 

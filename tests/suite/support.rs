@@ -53,6 +53,8 @@ impl Shell {
             .args(args)
             .current_dir(self.dir.path())
             .env_remove("WFHOST_DB")
+            .env_remove("WFHOST_LOG_LEVEL")
+            .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
             // Not the user's own.
             .env("WFHOST_CACHE_DIR", CODE_CACHE);
         command

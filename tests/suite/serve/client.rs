@@ -14,6 +14,8 @@ pub(super) struct Server {
     arguments: Vec<String>,
     child: Child,
     said: BufReader<std::process::ChildStderr>,
+    /// What it said before it served.
+    heard: String,
     client: Client,
 }
 
@@ -67,20 +69,24 @@ impl Server {
         let command = command.args(&arguments).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        said.read_line(&mut line).unwrap();
-        let address = line
-            .split_once("http://")
-            .and_then(|(_, rest)| rest.split_once(';'));
-        let address = address
-            .unwrap_or_else(|| panic!("it said {line}"))
-            .0
-            .to_owned();
+        let mut heard = String::new();
+        let address = loop {
+            let mut line = String::new();
+            let read = said.read_line(&mut line).unwrap();
+            heard.push_str(&line);
+            assert!(read > 0, "it said {heard}");
+            // Lines of its log may come before.
+            let served = line.split_once(" on http://");
+            if let Some((address, _)) = served.and_then(|(_, rest)| rest.split_once(';')) {
+                break address.to_owned();
+            }
+        };
         Self {
             shell,
             arguments,
             child,
             said,
+            heard,
             client: Client { address },
         }
     }
@@ -105,7 +111,7 @@ impl Server {
 
     /// Waits for its end; its exit status, and what it said.
     pub(super) fn ended(mut self) -> (Option<i32>, String) {
-        let mut said = String::new();
+        let mut said = std::mem::take(&mut self.heard);
         self.said.read_to_string(&mut said).unwrap();
         (self.child.wait().unwrap().code(), said)
     }
