@@ -13,7 +13,7 @@ use wfhost_store::{Moved, NewModule, Store};
 use crate::checked::{Checked, offered_once, prepare};
 use crate::engine::{Bounds, Clock, Engine, Modules, Observed, Running, Script, Setup};
 use crate::error::Error;
-use crate::telemetry::{self, Telemetry, Traces};
+use crate::telemetry::{Telemetry, Traces};
 use crate::tidy::{self, Retention};
 
 /// An outside world made up for a test.
@@ -483,7 +483,7 @@ pub(crate) fn deploy(
     let modules: Vec<_> = modules.collect();
     let infos = modules.iter().map(|module| module.info.clone()).collect();
     let recorded = engine.store.deploy(modules, share, by, engine.now())?;
-    recorded.iter().for_each(telemetry::deployed);
+    recorded.iter().for_each(|it| engine.tell_deployed(it));
     engine.retry_stalled()?;
     Ok(Deployment {
         modules: infos,

@@ -8,13 +8,6 @@ use wfhost_store::{Collected, GcOptions, ModuleNeeds, Names, Store};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::host::{Host, blocking};
-use crate::telemetry;
-
-/// A deployment that is durable, logged.
-fn told(deployment: wfhost_core::Deployment) -> Result<wfhost_core::Deployment, Error> {
-    telemetry::deployed(&deployment);
-    Ok(deployment)
-}
 
 impl Host {
     /// The bytes of a module, as they were deployed.
@@ -51,7 +44,7 @@ impl Host {
     ) -> Result<wfhost_core::Deployment, Error> {
         self.rebind(move |engine| {
             let now = engine.now();
-            told(engine.store.promote(&names, by.as_deref(), now)?)
+            Ok(engine.store.promote(&names, by.as_deref(), now)?)
         })
         .await
     }
@@ -67,7 +60,7 @@ impl Host {
     ) -> Result<wfhost_core::Deployment, Error> {
         self.rebind(move |engine| {
             let now = engine.now();
-            told(engine.store.abort(&names, by.as_deref(), now)?)
+            Ok(engine.store.abort(&names, by.as_deref(), now)?)
         })
         .await
     }
@@ -78,7 +71,7 @@ impl Host {
     /// # Errors
     /// If there is none, or a module that it needs was removed; then nothing has changed.
     pub async fn rollback(&self, by: Option<String>) -> Result<wfhost_core::Deployment, Error> {
-        self.rebind(move |engine| told(engine.store.rollback(by.as_deref(), engine.now())?))
+        self.rebind(move |engine| Ok(engine.store.rollback(by.as_deref(), engine.now())?))
             .await
     }
 
@@ -95,8 +88,7 @@ impl Host {
     ) -> Result<Option<wfhost_core::Deployment>, Error> {
         self.rebind(move |engine| {
             let now = engine.now();
-            let done = engine.store.rollback_to(number, by.as_deref(), now)?;
-            done.map(told).transpose()
+            Ok(engine.store.rollback_to(number, by.as_deref(), now)?)
         })
         .await
     }
@@ -127,16 +119,36 @@ impl Host {
     }
 
     /// Moves bindings; what waited for a module may find one now.
-    async fn rebind<T: Send + 'static>(
+    async fn rebind<T: AsDeployment + Send + 'static>(
         &self,
         work: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let engine = Arc::clone(self.engine());
         blocking(move || {
             let done = work(&engine)?;
+            if let Some(deployment) = done.deployment() {
+                engine.tell_deployed(deployment);
+            }
             engine.retry_stalled()?;
             Ok(done)
         })
         .await
+    }
+}
+
+/// What moved bindings, if anything did.
+trait AsDeployment {
+    fn deployment(&self) -> Option<&wfhost_core::Deployment>;
+}
+
+impl AsDeployment for wfhost_core::Deployment {
+    fn deployment(&self) -> Option<&wfhost_core::Deployment> {
+        Some(self)
+    }
+}
+
+impl AsDeployment for Option<wfhost_core::Deployment> {
+    fn deployment(&self) -> Option<&wfhost_core::Deployment> {
+        self.as_ref()
     }
 }

@@ -13,7 +13,7 @@ mod traces;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use events::{Event, Events, deployed};
+pub(crate) use events::{Event, Events};
 pub(crate) use metrics::{AttemptOutcome, GuestKind, Metrics};
 pub(crate) use spans::{About, AttemptDone, attempt_span, caller, instance_span};
 pub use traces::Traces;

@@ -96,7 +96,7 @@ impl Tally {
 
 impl Store {
     /// How many instances of each workflow stand how, as far as they are submitted; what nobody
-    /// does is left out. The first call reads the row of each instance, about a second for a
+    /// does is left out. The first call reads the row of each instance, a second or two for a
     /// million of them, while the store goes on; later ones read nothing.
     ///
     /// # Errors

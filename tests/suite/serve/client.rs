@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -114,6 +115,18 @@ impl Server {
         let mut said = std::mem::take(&mut self.heard);
         self.said.read_to_string(&mut said).unwrap();
         (self.child.wait().unwrap().code(), said)
+    }
+
+    /// Waits for its end, without listening; its exit status.
+    pub(super) fn ends(&mut self) -> Option<i32> {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(ended) = self.child.try_wait().unwrap() {
+                return ended.code();
+            }
+            assert!(Instant::now() < until, "it does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub(super) fn terminate(&self) {

@@ -285,6 +285,20 @@ fn what_cannot_be_observed_so_is_refused_and_leaves_no_file() {
     }
 }
 
+/// Whoever reads the log of a host may stop to do so.
+#[test]
+fn a_log_that_nobody_reads_holds_nobody_up() {
+    let level = "info,wfhost::http=debug";
+    let mut server = Server::start(&["--log-level", level]);
+    // Each is three lines of more than a hundred bytes: more than a pipe takes.
+    for number in 0..400 {
+        start(&server, &format!("a{number}"), json!([]));
+    }
+    assert_eq!(settle(&server, "a399")["status"], "completed");
+    server.terminate();
+    assert_eq!(server.ends(), Some(0));
+}
+
 fn traced(collector: &Keeper) -> Server {
     Server::start(&["--otlp-endpoint", &collector.url()])
 }

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::net::TcpListener;
@@ -124,7 +126,22 @@ impl Serve {
             }
         };
         serve(host, listener, serving, stop).await?;
-        say(format_args!("stopped; everything is on disk"));
+        say_last("stopped; everything is on disk");
         Ok(Exit::Ok)
     }
+}
+
+/// How long the last line may take.
+const SAID_MAX: Duration = Duration::from_millis(500);
+
+/// Says the last line. Whoever reads stderr may have stopped doing so, and must not keep the
+/// process.
+fn say_last(line: &'static str) {
+    let (tell, told) = sync_channel(1);
+    std::thread::spawn(move || {
+        say(format_args!("{line}"));
+        // Nobody may wait any more.
+        let _ = tell.send(());
+    });
+    let _ = told.recv_timeout(SAID_MAX);
 }

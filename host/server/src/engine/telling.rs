@@ -7,7 +7,7 @@ use std::time::Instant;
 use opentelemetry_sdk::trace::SpanData;
 use wfhost_core::decide::{AttemptEnd, AttemptFence};
 use wfhost_core::record::Record;
-use wfhost_core::{Failure, Instance, Name, Position, Status};
+use wfhost_core::{Deployment, Failure, Instance, Name, Position, Status};
 use wfhost_store::Submitted;
 
 use super::Engine;
@@ -125,6 +125,14 @@ impl Engine {
             let parent = started.parent.as_ref().map(|parent| parent.id.clone());
             let event = Event::Started { about, parent };
             self.tell_when_durable(submitted.position, Some(event), None);
+        }
+    }
+
+    /// Something brought modules or moved bindings, and is durable.
+    pub(crate) fn tell_deployed(&self, deployment: &Deployment) {
+        if Events::want_deployments() {
+            let event = Event::Deployed(deployment.clone());
+            self.telemetry.events.send(event);
         }
     }
 

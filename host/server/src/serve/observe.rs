@@ -13,7 +13,7 @@ use wfhost_core::Trace;
 use super::Served;
 use super::api::Problem;
 use super::guard::OPEN;
-use crate::telemetry;
+use crate::telemetry::{self, Event, Events};
 
 /// Where Prometheus asks.
 const METRICS: &str = "/metrics";
@@ -56,13 +56,17 @@ pub(super) async fn observe(
     let (status, time) = (response.status().as_u16(), begun.elapsed());
     let label = route.as_deref().unwrap_or("none");
     telemetry.metrics.request(method, label, status, time);
-    tracing::debug!(
-        target: "wfhost::http",
-        method, route = label, path, status, ms = time.as_secs_f64() * 1_000.0,
-        "request"
-    );
     if let Some(span) = span {
         telemetry.request_done(span, method, (route.as_deref(), &path), status);
+    }
+    if Events::want_requests() {
+        telemetry.events.send(Event::Request {
+            method,
+            route: label.to_owned(),
+            path,
+            status,
+            time,
+        });
     }
     response
 }

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use wfhost_core::{Deployment, InstanceId, Name, Status};
 
 use super::spans::About;
@@ -40,6 +40,16 @@ pub(crate) enum Event {
         kind: String,
         message: String,
     },
+    /// Something brought modules or moved bindings.
+    Deployed(Deployment),
+    /// A request was answered.
+    Request {
+        method: &'static str,
+        route: String,
+        path: String,
+        status: u16,
+        time: Duration,
+    },
 }
 
 enum Message {
@@ -64,6 +74,16 @@ impl Events {
     /// Whether anybody wants to know of what went wrong.
     pub(crate) fn want_troubles() -> bool {
         tracing::enabled!(target: "wfhost::instance", tracing::Level::WARN)
+    }
+
+    /// Whether anybody wants to know of deployments.
+    pub(crate) fn want_deployments() -> bool {
+        tracing::enabled!(target: "wfhost::deployment", tracing::Level::INFO)
+    }
+
+    /// Whether anybody wants to know of requests.
+    pub(crate) fn want_requests() -> bool {
+        tracing::enabled!(target: "wfhost::http", tracing::Level::DEBUG)
     }
 
     /// Has an event logged. Never waits.
@@ -162,11 +182,22 @@ fn log(event: Event) {
             module = %about.module, activity = %activity, task, attempt, kind, detail = message,
             "attempt failed"
         ),
+        Event::Deployed(deployment) => deployed(&deployment),
+        Event::Request {
+            method,
+            route,
+            path,
+            status,
+            time,
+        } => debug!(
+            target: "wfhost::http",
+            method, route, path, status, ms = time.as_secs_f64() * 1_000.0,
+            "request"
+        ),
     }
 }
 
-/// Logs what brought modules or moved bindings, and is durable.
-pub(crate) fn deployed(deployment: &Deployment) {
+fn deployed(deployment: &Deployment) {
     let modules = deployment.modules.iter().map(ToString::to_string);
     let names = deployment.moved.iter().map(|moved| moved.name.as_str());
     info!(
