@@ -73,6 +73,7 @@ fn started(module: &Module) -> Started {
         key: None,
         carried: None,
         reruns: Vec::new(),
+        trace: None,
     }
 }
 
@@ -194,6 +195,7 @@ fn lives(criterion: &mut Criterion) {
                 time_max: Duration::MAX,
                 stop: StopFlag::default(),
                 session: session(),
+                trace: None,
             })
         });
     });

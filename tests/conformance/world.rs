@@ -305,6 +305,7 @@ async fn outside(host: &Host, step: &Do) -> Result<String, Error> {
                 from_turn: Some(*turn),
                 id: Some(id(name)),
                 current_module: false,
+                trace: None,
             };
             host.rerun(&id(of), request).await?;
         }

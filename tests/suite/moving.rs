@@ -417,6 +417,7 @@ async fn one_that_is_stalled_by_its_code_goes_on_with_code_that_does_the_same() 
         from_turn: Some(4),
         id: Some(id("stalled")),
         current_module: true,
+        trace: None,
     };
     host.rerun(&id("original"), again).await.unwrap();
     raise(&host, "stalled", 5).await;

@@ -2,11 +2,13 @@
 
 mod api;
 mod client;
+mod collector;
 mod configured;
 mod crashes;
 mod dapr;
 mod full;
 mod limits;
+mod observed;
 mod openapi;
 mod reach;
 mod schedules;

@@ -55,6 +55,8 @@ impl Shell {
             .env_remove("WFHOST_DB")
             .env_remove("WFHOST_SERVER")
             .env_remove("WFHOST_TOKEN")
+            .env_remove("WFHOST_LOG_LEVEL")
+            .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
             // Not the user's own.
             .env("WFHOST_CACHE_DIR", CODE_CACHE);
         command

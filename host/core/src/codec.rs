@@ -1,7 +1,7 @@
 //! How a record is written.
 //!
 //! ```text
-//! byte   0     format version of the record's kind, 1
+//! byte   0     format version of the record's kind: 1; of a start with a trace 2
 //!        1     kind: 1 started, 2 accepted, 3 turn, 4 attempt, 5 attempt-started, 6 stalled,
 //!              7 ended, 8 state-written, 9 attempt-stopped, 10 unstalled, 11 moved, 14 copied,
 //!              15 reset; reserved: 12 patched, 13 capabilities
@@ -10,17 +10,24 @@
 //!       14-29  chain: the first 16 bytes of the SHA-256 of the whole record before it in its
 //!              history, chain and checksum included; zeros for the first
 //!       30-33  CRC-32 of everything but these four bytes, little-endian
-//!       34-    the body: the struct of the kind, in postcard's encoding
+//!       34-    the body: the struct of the kind, in postcard's encoding; of a start with a trace
+//!              the trace behind it
 //! ```
+//!
+//! A start without a trace is written as it was before there were any: older hosts read it.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Digest;
-use crate::record::Record;
+use crate::Trace;
+use crate::record::{Record, Started};
 
 /// The format version that this code writes.
 pub const FORMAT: u8 = 1;
+
+/// The format version of a start that stands in a trace.
+const TRACED: u8 = 2;
 
 /// Bytes before the body.
 const HEADER_BYTES: usize = 34;
@@ -82,7 +89,10 @@ pub enum DecodeError {
 #[must_use]
 pub fn encode(owner: u64, chain: Chain, record: &Record) -> Vec<u8> {
     match record {
-        Record::Started(body) => frame(STARTED, owner, chain, body),
+        Record::Started(body) => match &body.trace {
+            None => frame(STARTED, owner, chain, body),
+            Some(trace) => frame_as(TRACED, STARTED, owner, chain, &(body, trace)),
+        },
         Record::Accepted(body) => frame(2, owner, chain, body),
         Record::Turn(body) => frame(3, owner, chain, body),
         Record::Attempt(body) => frame(4, owner, chain, body),
@@ -122,7 +132,8 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
         .get(..HEADER_BYTES)
         .ok_or(DecodeError::Damaged("it is cut off"))?;
     let (version, kind) = (header[0], header[1]);
-    if version != FORMAT {
+    let traced = (version, kind) == (TRACED, STARTED);
+    if version != FORMAT && !traced {
         return Err(DecodeError::Unknown { version, kind });
     }
     let body = &bytes[HEADER_BYTES..];
@@ -137,6 +148,11 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     let mut chain = Chain::default();
     chain.0.copy_from_slice(&header[14..30]);
     let record = match kind {
+        STARTED if traced => {
+            let (started, trace) = read::<(Box<Started>, Trace)>(body)?;
+            let trace = Some(trace);
+            Record::Started(Box::new(Started { trace, ..*started }))
+        }
         STARTED => Record::Started(read(body)?),
         2 => Record::Accepted(read(body)?),
         3 => Record::Turn(read(body)?),
@@ -160,8 +176,12 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
 }
 
 fn frame(kind: u8, owner: u64, chain: Chain, body: &impl Serialize) -> Vec<u8> {
+    frame_as(FORMAT, kind, owner, chain, body)
+}
+
+fn frame_as(version: u8, kind: u8, owner: u64, chain: Chain, body: &impl Serialize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(256);
-    bytes.extend([FORMAT, kind]);
+    bytes.extend([version, kind]);
     bytes.extend(owner.to_le_bytes());
     bytes.extend([0; 4]);
     bytes.extend(chain.0);
@@ -198,7 +218,7 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 mod tests {
     use super::*;
     use crate::record::{Accepted, Happening};
-    use crate::{TaskId, Timestamp};
+    use crate::{Json, RunId, TaskId, Timestamp};
 
     fn record() -> Record {
         let what = Happening::TimerFired { task: TaskId(7) };
@@ -217,14 +237,69 @@ mod tests {
         assert_eq!(decoded.chain, Chain::to(b"before"));
     }
 
+    fn started(trace: Option<Trace>) -> Record {
+        Record::Started(Box::new(Started {
+            id: "a".parse().unwrap(),
+            run: RunId(1),
+            generation: 0,
+            workflow: "Order".parse().unwrap(),
+            module: Digest::of(b"module"),
+            contract: "0.1.0".into(),
+            features: 1,
+            seed: 2,
+            input: Json::parse("1").unwrap(),
+            parent: None,
+            tags: Vec::new(),
+            at: Timestamp(3),
+            created_at: Timestamp(3),
+            events: Vec::new(),
+            begins_at: None,
+            key: None,
+            carried: None,
+            reruns: Vec::new(),
+            trace,
+        }))
+    }
+
+    fn trace() -> Option<Trace> {
+        Some(Trace {
+            id: u128::MAX,
+            span: 7,
+            flags: 1,
+            state: "vendor=1".into(),
+        })
+    }
+
+    #[test]
+    fn a_start_keeps_its_trace_and_one_without_is_written_as_ever() {
+        for (trace, version) in [(None, FORMAT), (trace(), TRACED)] {
+            let bytes = encode(3, Chain::default(), &started(trace.clone()));
+            assert_eq!(bytes[0], version);
+            assert!(is_start(&bytes));
+            assert_eq!(decode(&bytes).unwrap().record, started(trace));
+        }
+    }
+
+    #[test]
+    fn only_a_start_may_have_a_trace_behind_it() {
+        let mut bytes = encode(3, Chain::default(), &started(trace()));
+        // Kind and version are read before anything else.
+        bytes[1] = 2;
+        let (version, kind) = (TRACED, 2);
+        let unknown = DecodeError::Unknown { version, kind };
+        assert_eq!(decode(&bytes).unwrap_err(), unknown);
+    }
+
     #[test]
     fn any_flipped_bit_and_any_cut_is_noticed() {
-        let bytes = encode(3, Chain::default(), &record());
-        for at in 0..bytes.len() {
-            let mut damaged = bytes.clone();
-            damaged[at] ^= 4;
-            assert!(decode(&damaged).is_err(), "byte {at}");
-            assert!(decode(&bytes[..at]).is_err(), "cut at {at}");
+        for record in [record(), started(None), started(trace())] {
+            let bytes = encode(3, Chain::default(), &record);
+            for at in 0..bytes.len() {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 4;
+                assert!(decode(&damaged).is_err(), "byte {at}");
+                assert!(decode(&bytes[..at]).is_err(), "cut at {at}");
+            }
         }
     }
 

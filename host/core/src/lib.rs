@@ -26,6 +26,7 @@ pub mod schedule;
 pub mod schema;
 pub mod state;
 mod time;
+mod trace;
 
 pub use binding::{Binding, Bindings, Candidate, InvalidShare, Share};
 pub use deployment::{Deployment, DeploymentKind, DeploymentNumber, Moved};
@@ -39,3 +40,4 @@ pub use instance::{BrokenHistory, Delivered, Input, Instance, Status, Task, Task
 pub use json::{InvalidJson, Json};
 pub use module::{Definition, ModuleInfo, Role};
 pub use time::Timestamp;
+pub use trace::Trace;

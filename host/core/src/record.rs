@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Digest, DurationMs, Failure, InstanceId, InvalidId, Json, Name, RetryPolicy, RunId, TaskId,
-    Timestamp,
+    Timestamp, Trace,
 };
 
 /// One entry of an instance's history.
@@ -94,6 +94,10 @@ pub struct Started {
     /// The instances whose first turns this one takes over, if it is a rerun: of a rerun of a rerun
     /// there are two, the one that took its turns first before the other.
     pub reruns: Vec<Rerun>,
+    /// Where it stands in the trace of whoever started it, if that was told. Written behind the rest
+    /// by [`crate::codec`], and only if it is there.
+    #[serde(skip)]
+    pub trace: Option<Trace>,
 }
 
 /// What a generation takes over from those before it.

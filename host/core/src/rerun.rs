@@ -50,6 +50,7 @@ pub fn start(original: &Started, turns: u64, fresh: Fresh) -> Started {
         key: None,
         carried,
         reruns,
+        trace: None,
         ..original.clone()
     }
 }

@@ -296,6 +296,7 @@ fn start(original: &Started, turns: u64, run: RunId, seed: u64, at: Timestamp) -
         created_at: original.created_at,
         key: original.key.clone(),
         carried: original.carried.clone(),
+        trace: original.trace.clone(),
         ..rerun::start(original, turns, fresh)
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use wasmtime::component::InstancePre;
 use wfhost_core::record::LogLine;
 use wfhost_core::state::{Session, SessionEnd};
-use wfhost_core::{Failure, Json, Name, Timestamp, kind};
+use wfhost_core::{Failure, Json, Name, Timestamp, Trace, kind};
 
 use crate::bindings::{activity, timestamp, types};
 use crate::engine::Shared;
@@ -38,6 +38,8 @@ pub struct AttemptCall {
     pub stop: StopFlag,
     /// What it sees of the state.
     pub session: Session,
+    /// Where it stands in a trace: its HTTP requests say so, unless the guest says something itself.
+    pub trace: Option<Trace>,
 }
 
 /// What came of an attempt.

@@ -37,9 +37,10 @@ impl Effectful {
     pub(crate) async fn run(&self, shared: &Shared, call: AttemptCall) -> AttemptEnd {
         let (name, input) = (call.name.clone(), call.input.clone());
         let invocation = activity::invocation(&call);
+        let trace = call.trace.clone();
         let mut store = activity::store(shared, call);
         if self.http {
-            let http = Http::new(&shared.limits, shared.grants.of(&name));
+            let http = Http::new(&shared.limits, shared.grants.of(&name), trace);
             store.data_mut().http = Some(Box::new(http));
         }
         let watch = store.data().watch.clone();

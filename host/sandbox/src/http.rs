@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use ::http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::Semaphore;
 use wasmtime::Result;
 use wasmtime::component::{HasData, Linker, ResourceTable};
@@ -13,6 +14,7 @@ use wasmtime_wasi_http::p2::bindings::{LinkOptions, http};
 use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
 };
+use wfhost_core::Trace;
 use wfhost_core::record::LogLevel;
 
 use crate::allowed_host::AllowedHost;
@@ -24,6 +26,10 @@ use crate::http_target::{Reach, Target};
 use crate::inside::Inside;
 use crate::limits::Limits;
 use crate::wasi::interface;
+
+/// The headers of W3C's Trace Context.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// What an attempt that may make HTTP requests needs for them.
 pub(crate) struct Http {
@@ -40,13 +46,14 @@ struct Hooks {
     log: SharedLog,
     budget: Budget,
     connections: Arc<Semaphore>,
+    trace: Option<Trace>,
 }
 
 impl Http {
     /// Most handles of one guest at a time.
     const HANDLES_MAX: usize = 10_000;
 
-    pub(crate) fn new(limits: &Limits, grant: Arc<Grant>) -> Self {
+    pub(crate) fn new(limits: &Limits, grant: Arc<Grant>, trace: Option<Trace>) -> Self {
         let log = SharedLog::new(limits.log_bytes_max);
         let mut table = ResourceTable::new();
         table.set_max_capacity(Self::HANDLES_MAX);
@@ -58,6 +65,7 @@ impl Http {
                 budget: Budget::new(limits.http_body_bytes_max, log.clone()),
                 log: log.clone(),
                 connections: Arc::new(Semaphore::new(limits.http_connections_max)),
+                trace,
             },
             log,
         }
@@ -121,7 +129,7 @@ impl Inside {
 impl WasiHttpHooks for Hooks {
     fn send_request(
         &mut self,
-        request: ::http::Request<WasiBody>,
+        mut request: ::http::Request<WasiBody>,
         options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Answer, Error>> + Send> {
@@ -134,6 +142,9 @@ impl WasiHttpHooks for Hooks {
         let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
             return Box::new(async { Err(Error::ConnectionLimitReached) });
         };
+        if let Some(trace) = &self.trace {
+            pass_on(trace, request.headers_mut());
+        }
         let way = Way {
             target,
             reach,
@@ -143,6 +154,23 @@ impl WasiHttpHooks for Hooks {
             permit,
         };
         Box::new(way.send(request))
+    }
+}
+
+/// Says in which trace a request is sent, unless its guest has.
+fn pass_on(trace: &Trace, headers: &mut HeaderMap) {
+    if headers.contains_key(TRACEPARENT) {
+        return;
+    }
+    // Both are plain text: one is made of digits, the other came in a header.
+    if let Ok(parent) = HeaderValue::try_from(trace.parent_header()) {
+        headers.insert(TRACEPARENT, parent);
+    }
+    headers.remove(TRACESTATE);
+    if let Ok(state) = HeaderValue::from_str(&trace.state)
+        && !state.is_empty()
+    {
+        headers.insert(TRACESTATE, state);
     }
 }
 
@@ -162,5 +190,46 @@ impl Hooks {
             self.log.with(|log| log.write(LogLevel::Warn, message));
         }
         reach
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_says_its_trace_unless_the_guest_has() {
+        let trace = Trace {
+            id: 0xab,
+            span: 0xcd,
+            flags: 1,
+            state: "vendor=1".into(),
+        };
+        let parent = "00-000000000000000000000000000000ab-00000000000000cd-01";
+        let mut headers = HeaderMap::new();
+        pass_on(&trace, &mut headers);
+        assert_eq!(headers[TRACEPARENT], parent);
+        assert_eq!(headers[TRACESTATE], "vendor=1");
+
+        let mut said = HeaderMap::new();
+        said.insert(TRACEPARENT, HeaderValue::from_static("its own"));
+        pass_on(&trace, &mut said);
+        assert_eq!(
+            (said.len(), &said[TRACEPARENT]),
+            (1, &"its own".parse().unwrap())
+        );
+
+        // A state without a parent means nothing.
+        let mut half = HeaderMap::new();
+        half.insert(TRACESTATE, HeaderValue::from_static("other=2"));
+        let without = Trace {
+            state: String::new(),
+            ..trace
+        };
+        pass_on(&without, &mut half);
+        assert_eq!(
+            (half.len(), &half[TRACEPARENT]),
+            (1, &parent.parse().unwrap())
+        );
     }
 }

@@ -21,7 +21,7 @@ use wfhost_sandbox::Grants;
 use grants::{Granted, Grantee};
 pub(crate) use mistake::{Mistake, Source};
 use secret::TokenTable;
-pub(crate) use tables::{Activities, Guests, Requests, Retained, TlsFiles};
+pub(crate) use tables::{Activities, Guests, LogFormat, Observing, Requests, Retained, TlsFiles};
 use value::OneOrMany;
 
 use crate::serve::{Token, WebhookOptions};
@@ -42,6 +42,7 @@ pub(crate) struct Config {
     pub(crate) guests: Guests,
     pub(crate) activities: Activities,
     pub(crate) retention: Retained,
+    pub(crate) telemetry: Observing,
     grants: BTreeMap<Grantee, Granted>,
     /// What requests of other services do.
     pub(crate) webhooks: Vec<WebhookOptions>,

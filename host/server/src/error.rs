@@ -287,6 +287,16 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// Spans cannot be sent there.
+    #[error(
+        "`{endpoint}` is no address of a collector: {why}; give one such as http://localhost:4318"
+    )]
+    Endpoint {
+        /// Where to.
+        endpoint: String,
+        /// Why not.
+        why: String,
+    },
     /// It is no capsule that this host can read, or it cannot be read or written.
     #[error(transparent)]
     Capsule(#[from] CapsuleError),
@@ -336,6 +346,7 @@ impl Error {
             | Self::Busy { .. }
             | Self::WrongVersion { .. }
             | Self::InvalidKey { .. }
+            | Self::Endpoint { .. }
             | Self::Exposed { .. }
             | Self::Webhook { .. }
             | Self::Capsule(_)

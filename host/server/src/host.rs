@@ -14,6 +14,7 @@ use crate::checked::{Checked, offered_once, prepare};
 use crate::engine::{Bounds, Clock, Engine, Modules, Observed, Running, Script, Setup};
 use crate::error::Error;
 use crate::schedules::Schedules;
+use crate::telemetry::{Telemetry, Traces};
 use crate::tidy::{self, Retention};
 
 /// An outside world made up for a test.
@@ -45,6 +46,8 @@ pub struct Options {
     pub retention: Retention,
     /// What time it is.
     pub clock: Clock,
+    /// Where the spans of traces are sent; nowhere by default.
+    pub traces: Option<Traces>,
     /// What activities do in tests, instead of their code.
     #[doc(hidden)]
     pub script: Option<Script>,
@@ -70,6 +73,7 @@ impl Default for Options {
             code_cache: None,
             retention: Retention::default(),
             clock: Clock::default(),
+            traces: None,
             script: None,
             one_by_one: false,
             outside: None,
@@ -136,6 +140,7 @@ pub struct Host {
     pub(crate) retention: Retention,
     /// How it was opened; not at all if its data is in memory.
     opened: Option<(PathBuf, Options)>,
+    pub(crate) telemetry: Arc<Telemetry>,
     /// Lets what is kept too long go; stops with the host.
     tidying: Option<tokio::task::JoinHandle<()>>,
     pub(crate) schedules: Arc<Schedules>,
@@ -224,12 +229,14 @@ impl Host {
         let store = Arc::new(store);
         let payload_bytes_max = options.limits.payload_bytes_max;
         let tidying = tidy::start(&store, options.retention, options.clock.clone());
+        let telemetry = Arc::new(Telemetry::new(options.traces));
         let setup = Setup {
             guests_warm_max: options.guests_warm_max,
             modules,
             clock: options.clock,
             bounds: options.bounds,
             script: options.script,
+            telemetry: Arc::clone(&telemetry),
             one_by_one: options.one_by_one,
         };
         let running = Running::start(Arc::clone(&store), sandbox, setup);
@@ -241,6 +248,7 @@ impl Host {
             payload_bytes_max,
             retention: options.retention,
             opened: None,
+            telemetry,
             tidying: Some(tidying),
         }
     }
@@ -262,11 +270,15 @@ impl Host {
     pub async fn close(mut self) -> Result<(), Error> {
         self.stop_tasks();
         let (running, store) = (self.running.take(), Arc::clone(&self.store));
+        let telemetry = Arc::clone(&self.telemetry);
         let closed = tokio::task::spawn_blocking(move || {
             if let Some(running) = running {
                 running.stop();
             }
-            store.close()
+            let closed = store.close();
+            // What became durable last is told last.
+            telemetry.close();
+            closed
         });
         closed
             .await
@@ -468,6 +480,7 @@ impl Drop for Host {
             // Not left to whoever lets the store go last: that may be its own writer, who calls
             // back, and cannot wait for itself. Nobody is there to be told of a failure.
             let _ = self.store.close();
+            self.telemetry.close();
         }
     }
 }
@@ -518,6 +531,7 @@ pub(crate) fn deploy(
     let modules: Vec<_> = modules.collect();
     let infos = modules.iter().map(|module| module.info.clone()).collect();
     let recorded = engine.store.deploy(modules, share, by, engine.now())?;
+    recorded.iter().for_each(|it| engine.tell_deployed(it));
     engine.retry_stalled()?;
     Ok(Deployment {
         modules: infos,

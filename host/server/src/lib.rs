@@ -38,11 +38,13 @@ mod modules;
 mod narrate;
 pub mod package;
 mod plan;
+mod process;
 mod replay;
 mod schedules;
 pub mod serve;
 mod start;
 mod starting;
+mod telemetry;
 mod tidy;
 mod verdict;
 pub mod view;
@@ -67,6 +69,7 @@ pub use replay::Replayed;
 pub use schedules::Scheduled;
 pub use start::{Reuse, StartRequest};
 pub use starting::RerunRequest;
+pub use telemetry::Traces;
 pub use tidy::Retention;
 pub use verdict::{Compared, InstanceVerdict, Verdict, Verdicts};
 pub use wfhost_core::Deployment as RecordedDeployment;
@@ -82,7 +85,7 @@ pub use wfhost_core::schedule::{
 pub use wfhost_core::schema::{Change, Impact};
 pub use wfhost_core::{
     Binding, Candidate, DeploymentKind, DeploymentNumber, Digest, Failure, Instance, InstanceId,
-    InvalidShare, Json, ModuleInfo, Moved, Name, Role, RunId, Share, Status, Timestamp,
+    InvalidShare, Json, ModuleInfo, Moved, Name, Role, RunId, Share, Status, Timestamp, Trace,
 };
 pub use wfhost_sandbox::{AllowedHost, Grant, Grants, InvalidHost, Limits};
 #[doc(hidden)]

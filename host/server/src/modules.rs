@@ -119,16 +119,36 @@ impl Host {
     }
 
     /// Moves bindings; what waited for a module may find one now.
-    async fn rebind<T: Send + 'static>(
+    async fn rebind<T: AsDeployment + Send + 'static>(
         &self,
         work: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let engine = Arc::clone(self.engine());
         blocking(move || {
             let done = work(&engine)?;
+            if let Some(deployment) = done.deployment() {
+                engine.tell_deployed(deployment);
+            }
             engine.retry_stalled()?;
             Ok(done)
         })
         .await
+    }
+}
+
+/// What moved bindings, if anything did.
+trait AsDeployment {
+    fn deployment(&self) -> Option<&wfhost_core::Deployment>;
+}
+
+impl AsDeployment for wfhost_core::Deployment {
+    fn deployment(&self) -> Option<&wfhost_core::Deployment> {
+        Some(self)
+    }
+}
+
+impl AsDeployment for Option<wfhost_core::Deployment> {
+    fn deployment(&self) -> Option<&wfhost_core::Deployment> {
+        self.as_ref()
     }
 }

@@ -11,6 +11,7 @@ mod entrance;
 mod guard;
 mod limits;
 pub(crate) mod local;
+mod observe;
 mod recovery;
 mod tls;
 mod token;
@@ -322,6 +323,7 @@ fn router(served: Served) -> Router {
         .merge(api::routes())
         .route(wire::PATH, post(commands::carry_out))
         .route("/hooks/{name}", post(webhooks::receive))
+        .route("/metrics", axum::routing::get(observe::metrics))
         .fallback(api::no_such_route)
         // Bodies are here already, and no larger than they may be.
         .layer(DefaultBodyLimit::disable())
@@ -332,6 +334,11 @@ fn router(served: Served) -> Router {
         .layer(axum::middleware::from_fn_with_state(
             served.clone(),
             guard::guard,
+        ))
+        // Outermost: who is refused counts as well.
+        .layer(axum::middleware::from_fn_with_state(
+            served.clone(),
+            observe::observe,
         ))
         .with_state(served)
 }

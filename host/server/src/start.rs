@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wfhost_core::record::{Event, Started};
-use wfhost_core::{Digest, Instance, InstanceId, Json, Name, RunId, Status, Timestamp};
+use wfhost_core::{Digest, Instance, InstanceId, Json, Name, RunId, Status, Timestamp, Trace};
 
 /// The version of the contract that this host links.
 const CONTRACT: &str = "0.1.0";
@@ -29,6 +29,8 @@ pub struct StartRequest {
     pub begins_at: Option<Timestamp>,
     /// Events that are there from the start, oldest first.
     pub events: Vec<Event>,
+    /// Where it stands in the trace of whoever asks for it; absent: its run is the trace.
+    pub trace: Option<Trace>,
 }
 
 impl StartRequest {
@@ -44,6 +46,7 @@ impl StartRequest {
             reuse: Reuse::default(),
             begins_at: None,
             events: Vec::new(),
+            trace: None,
         }
     }
 
@@ -141,6 +144,7 @@ pub(crate) fn fresh(
         key: None,
         carried: None,
         reruns: Vec::new(),
+        trace: None,
     }
 }
 

@@ -6,7 +6,7 @@ use wfhost_core::decide::{self, Refused};
 use wfhost_core::record::{Asked, Event, Record, Started};
 use wfhost_core::rerun::{self, Fresh};
 use wfhost_core::state::Session;
-use wfhost_core::{Digest, Instance, InstanceId, Json, Name, Position, Role, Status};
+use wfhost_core::{Digest, Instance, InstanceId, Json, Name, Position, Role, Status, Trace};
 use wfhost_store::{Held, SubmitError};
 
 use crate::asking::{Children, key_in_use, unless_ended};
@@ -27,6 +27,8 @@ pub struct RerunRequest {
     /// It goes on with the module that its workflow's name means now; else with the same one. A
     /// start from the input always takes the current one.
     pub current_module: bool,
+    /// Where it stands in the trace of whoever asks for it.
+    pub trace: Option<Trace>,
 }
 
 /// What there is to do for a start.
@@ -101,6 +103,7 @@ impl Host {
             reuse,
             begins_at,
             events,
+            trace,
             ..
         } = request;
         let started = Started {
@@ -108,6 +111,7 @@ impl Host {
             key,
             begins_at,
             events,
+            trace,
             ..start::fresh(id, workflow, module.module(), input, self.engine().now())
         };
         Ok(Prepared::New(Box::new(started), module, reuse))
@@ -219,6 +223,7 @@ impl Host {
                 id: request.id,
                 tags,
                 events: self.first_events(id)?,
+                trace: request.trace,
                 ..StartRequest::new(workflow, input)
             };
             return self.start(start).await;
@@ -231,6 +236,7 @@ impl Host {
         };
         let cut = self.cut(id, from, turn, fresh.clone());
         let (mut started, mut copies) = self.told(cut).await?;
+        started.trace = request.trace;
         let current = request.current_module;
         let current = current.then(|| self.bound(&workflow, &fresh.id));
         let current = current.transpose()?;
@@ -241,6 +247,7 @@ impl Host {
         let refuse = |_: &Instance| Ok(wfhost_store::Reuse::Refuse);
         let begun = self.store.start_rerun(started, copies, refuse);
         let begun = begun.map_err(|error| Error::from((fresh.id.clone(), error)))?;
+        self.engine().tell_start(&begun.submitted);
         self.engine().take_up_begun(&fresh.id);
         acknowledged(self.engine().durable(begun.submitted.position)).await?;
         Ok(fresh.id)

@@ -210,6 +210,7 @@ fn started(id: &InstanceId) -> Started {
         key: None,
         carried: None,
         reruns: Vec::new(),
+        trace: None,
     }
 }
 

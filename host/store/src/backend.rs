@@ -9,6 +9,7 @@ use std::io;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use redb::{BackendError, StorageBackend};
 
@@ -23,6 +24,8 @@ struct Shared {
     bytes: AtomicU64,
     written: AtomicU64,
     syncs: AtomicU64,
+    /// How long all of them took, in nanoseconds.
+    syncing: AtomicU64,
 }
 
 enum Held {
@@ -42,6 +45,7 @@ impl Gate {
             bytes,
             written: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
+            syncing: AtomicU64::new(0),
         })))
     }
 
@@ -77,6 +81,11 @@ impl Gate {
     /// How often it was synced.
     pub(crate) fn syncs(&self) -> u64 {
         self.0.syncs.load(Ordering::Relaxed)
+    }
+
+    /// How long all syncs took.
+    pub(crate) fn syncing(&self) -> Duration {
+        Duration::from_nanos(self.0.syncing.load(Ordering::Relaxed))
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, Vec<Held>> {
@@ -178,8 +187,12 @@ impl StorageBackend for Gated {
         if self.hold(|| Held::Sync) {
             return Ok(());
         }
+        let begun = Instant::now();
+        let synced = self.0.inner.sync_data();
+        let took = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.0.syncs.fetch_add(1, Ordering::Relaxed);
-        self.0.inner.sync_data()
+        self.0.syncing.fetch_add(took, Ordering::Relaxed);
+        synced
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

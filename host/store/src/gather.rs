@@ -24,7 +24,7 @@ use crate::tables::{
     EXPIRIES, GATHERED, HISTORY, HISTORY_ROW_BYTES, LOG, NAMESPACE, STATE, StateRow,
     add_to_history_row, checked, read_row, write_row,
 };
-use crate::writer::{Batch, append};
+use crate::writer::{Batch, Watch, append};
 
 /// Everything that one gather moves.
 struct Harvest {
@@ -64,6 +64,7 @@ impl Inner {
         let Some(harvest) = self.harvest(records_max)? else {
             return Ok(false);
         };
+        let watch = Watch::begin(self);
         let stored = self.removing(|| self.write(|transaction| harvest.store(transaction)))?;
         let (log_rows, rest) = stored;
         self.counts.commits.fetch_add(1, Ordering::Relaxed);
@@ -78,6 +79,7 @@ impl Inner {
                 ledger.evict(self.options.live_max);
             }
         }
+        watch.end(self, &harvest.batch);
         self.tell(&Ok(position));
         Ok(rest)
     }

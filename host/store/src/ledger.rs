@@ -4,7 +4,7 @@
 
 mod admit;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::overlay::Overlay;
 use crate::registry::Registry;
 use crate::summary::Summary;
+use crate::tally::Tally;
 
 pub(crate) use admit::{Incoming, Written};
 
@@ -67,6 +68,8 @@ pub(crate) struct Ledger {
     pub(crate) removing: usize,
     /// Goes up when instances were purged: one that was read from disk before may be gone.
     pub(crate) purges: u64,
+    /// How many instances stand how.
+    pub(crate) tally: Tally,
     /// How many submissions were taken since the file was opened.
     pub(crate) submissions: u64,
     /// Counts looks, to find the instances that nobody has looked at for long.
@@ -335,17 +338,28 @@ impl Ledger {
         self.marks[0]
     }
 
-    /// Instances of these numbers are no more.
-    pub(crate) fn is_purged<'a>(
-        &mut self,
-        purged: impl IntoIterator<Item = (&'a InstanceId, u64)>,
-    ) {
+    /// These instances are no more.
+    pub(crate) fn is_purged(&mut self, purged: &[Summary]) {
         self.purges += 1;
-        for (id, number) in purged {
-            if self.number_of(id) == Some(number) {
-                self.live.remove(id);
+        for gone in purged {
+            self.tally.leave(&gone.workflow, gone.status);
+            if self.number_of(&gone.id) == Some(gone.number) {
+                self.live.remove(&gone.id);
             }
         }
+    }
+
+    /// From here on each change of a status counts. What is in the tail is counted at once; returns
+    /// the ids of that, whose rows on disk do not count.
+    pub(crate) fn begin_tally(&mut self) -> HashSet<InstanceId> {
+        self.tally.begin();
+        let lives = self.ungathered.values().filter_map(|id| self.live.get(id));
+        for live in lives {
+            let instance = &live.instance;
+            self.tally
+                .enter(&instance.started().workflow, instance.status());
+        }
+        self.ungathered.values().cloned().collect()
     }
 }
 

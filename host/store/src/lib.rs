@@ -35,6 +35,7 @@ mod state;
 mod submit;
 mod summary;
 mod tables;
+mod tally;
 mod writer;
 
 #[cfg(test)]
@@ -61,6 +62,7 @@ pub use modules::NewModule;
 pub use registry::Held;
 pub use submit::{Begun, Reuse, Submitted};
 pub use summary::{Reason, Summary};
+pub use tally::Standing;
 pub use wfhost_core::Moved;
 
 use backend::Gate;
@@ -140,9 +142,28 @@ pub struct Counts {
     pub log_bytes: u64,
     /// Records that were ever submitted to this file.
     pub records: u64,
+    /// Records that are not durable.
+    pub undurable_records: u64,
+    /// Bytes of log that are not durable, large payloads included.
+    pub undurable_bytes: u64,
     /// The size of the file.
     pub file_bytes: u64,
 }
+
+/// A commit that has made records of the log durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Commit {
+    /// How many.
+    pub records: u64,
+    /// Their bytes, large payloads included.
+    pub bytes: u64,
+    /// How long it took, the syncs included.
+    pub time: Duration,
+    /// How long the syncs of the file took.
+    pub sync_time: Duration,
+}
+
+type CommitListener = Box<dyn Fn(&Commit) + Send + Sync>;
 
 type Callback = Arc<dyn Fn(Result<Position, Error>) + Send + Sync>;
 
@@ -169,6 +190,9 @@ struct Inner {
     deploying: Mutex<()>,
     callbacks: RwLock<Vec<Callback>>,
     listeners: RwLock<Vec<Listener>>,
+    commit_listeners: RwLock<Vec<CommitListener>>,
+    /// Held by the one who counts the instances. Locked before `writing`.
+    tallying: Mutex<()>,
     counts: WriterCounts,
 }
 
@@ -250,6 +274,16 @@ impl Store {
         listeners.push(Box::new(listener));
     }
 
+    /// Calls back after each commit of records, on the writer's thread: it must be quick and must not
+    /// call the store.
+    pub fn on_commit(&self, listener: impl Fn(&Commit) + Send + Sync + 'static) {
+        let mut listeners = self.inner.commit_listeners.write();
+        let listeners = listeners
+            .as_mut()
+            .unwrap_or_else(|poisoned| poisoned.get_mut());
+        listeners.push(Box::new(listener));
+    }
+
     /// What the writer has done.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -261,6 +295,8 @@ impl Store {
             bytes_written: self.inner.gate.written(),
             log_bytes: ledger.ungathered_bytes,
             records: ledger.submitted.0,
+            undurable_records: ledger.submitted.0 - ledger.durable.0,
+            undurable_bytes: ledger.undurable_bytes,
             file_bytes: self.inner.gate.bytes(),
         }
     }
@@ -339,6 +375,8 @@ impl Inner {
             deploying: Mutex::default(),
             callbacks: RwLock::default(),
             listeners: RwLock::default(),
+            commit_listeners: RwLock::default(),
+            tallying: Mutex::default(),
             counts: WriterCounts::default(),
         }
     }

@@ -57,8 +57,7 @@ impl Inner {
         };
         let purged = self.removing(|| self.write(|transaction| purge(transaction, &ready)))?;
         self.counts.commits.fetch_add(1, Ordering::Relaxed);
-        self.ledger()
-            .is_purged(purged.iter().map(|row| (&row.id, row.number)));
+        self.ledger().is_purged(&purged);
         Ok(purged.into_iter().map(|row| row.id).collect())
     }
 

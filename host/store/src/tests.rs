@@ -18,6 +18,7 @@ mod schedules;
 mod slices;
 mod state;
 mod submitting;
+mod tally;
 mod writing;
 
 use std::collections::BTreeMap;
@@ -80,6 +81,7 @@ fn started(id: &str) -> Started {
         key: None,
         carried: None,
         reruns: Vec::new(),
+        trace: None,
     }
 }
 

@@ -2,15 +2,16 @@
 //! wait. While a commit is under way, what is submitted gathers for the next one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wfhost_core::{Digest, Json, Position};
 
 use crate::error::{Cause, Error, Fault};
 use crate::ledger::{Ledger, Row};
 use crate::tables::{LOG, LOG_ROW_BYTES, NAMESPACE};
-use crate::{Inner, payloads};
+use crate::{Commit, Inner, payloads};
 
 /// What one commit makes durable.
 pub(crate) struct Batch {
@@ -19,6 +20,34 @@ pub(crate) struct Batch {
     pub(crate) rows: Vec<Row>,
     pub(crate) payloads: Vec<(Digest, Json)>,
     pub(crate) bytes: u64,
+}
+
+/// Measures a commit. Held by the one who writes, so that the syncs meanwhile are its own.
+pub(crate) struct Watch {
+    begun: Instant,
+    syncing: Duration,
+}
+
+impl Watch {
+    pub(crate) fn begin(inner: &Inner) -> Self {
+        Self {
+            begun: Instant::now(),
+            syncing: inner.gate.syncing(),
+        }
+    }
+
+    /// The commit is durable: those who listen are told.
+    pub(crate) fn end(self, inner: &Inner, batch: &Batch) {
+        let commit = Commit {
+            records: batch.rows.len() as u64,
+            bytes: batch.bytes,
+            time: self.begun.elapsed(),
+            sync_time: inner.gate.syncing().saturating_sub(self.syncing),
+        };
+        let listeners = inner.commit_listeners.read();
+        let listeners = listeners.unwrap_or_else(PoisonError::into_inner);
+        listeners.iter().for_each(|listener| listener(&commit));
+    }
 }
 
 /// Writes until the store is closed or a commit fails.
@@ -114,6 +143,7 @@ impl Inner {
             }
         }
         let batch = self.usable()?.take_batch();
+        let watch = Watch::begin(self);
         let log_rows = self.write(|transaction| {
             let log_rows = append(transaction, &batch.rows)?;
             payloads::write(transaction, &batch.payloads)?;
@@ -123,6 +153,7 @@ impl Inner {
         let mut ledger = self.ledger();
         ledger.is_durable(batch.position, log_rows, batch.bytes);
         drop(ledger);
+        watch.end(self, &batch);
         self.tell(&Ok(batch.position));
         Ok(())
     }

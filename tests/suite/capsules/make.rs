@@ -85,6 +85,7 @@ async fn new_capsules_are_made() {
         from_turn: Some(6),
         id: Some("rerun".parse().unwrap()),
         current_module: false,
+        trace: None,
     };
     let rerun = host.rerun(&"waiting".parse().unwrap(), again).await;
     let rerun = rerun.unwrap();

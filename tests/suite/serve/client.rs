@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -14,6 +15,8 @@ pub(super) struct Server {
     arguments: Vec<String>,
     child: Child,
     said: BufReader<std::process::ChildStderr>,
+    /// What it said before it served.
+    heard: String,
     client: Client,
 }
 
@@ -74,20 +77,25 @@ impl Server {
         let command = command.args(&arguments).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        said.read_line(&mut line).unwrap();
-        let address = line
-            .split_once("://")
-            .and_then(|(_, rest)| rest.split_once(';'));
-        let address = address
-            .unwrap_or_else(|| panic!("it said {line}"))
-            .0
-            .to_owned();
+        let mut heard = String::new();
+        let address = loop {
+            let mut line = String::new();
+            let read = said.read_line(&mut line).unwrap();
+            heard.push_str(&line);
+            assert!(read > 0, "it said {heard}");
+            // Lines of its log may come before.
+            let served = line.split_once(" on http");
+            let served = served.and_then(|(_, rest)| rest.split_once("://"));
+            if let Some((address, _)) = served.and_then(|(_, rest)| rest.split_once(';')) {
+                break address.to_owned();
+            }
+        };
         Self {
             shell,
             arguments,
             child,
             said,
+            heard,
             client: Client { address },
         }
     }
@@ -117,13 +125,25 @@ impl Server {
 
     /// Waits for its end; its exit status, and what it said.
     pub(super) fn ended(mut self) -> (Option<i32>, String) {
-        let mut said = String::new();
+        let mut said = std::mem::take(&mut self.heard);
         self.said.read_to_string(&mut said).unwrap();
         (self.child.wait().unwrap().code(), said)
     }
 
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Waits for its end, without listening; its exit status.
+    pub(super) fn ends(&mut self) -> Option<i32> {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(ended) = self.child.try_wait().unwrap() {
+                return ended.code();
+            }
+            assert!(Instant::now() < until, "it does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub(super) fn terminate(&self) {

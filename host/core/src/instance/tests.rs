@@ -35,6 +35,7 @@ pub(super) fn started() -> Started {
         key: None,
         carried: None,
         reruns: Vec::new(),
+        trace: None,
     }
 }
 

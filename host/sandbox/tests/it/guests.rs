@@ -353,5 +353,6 @@ pub(crate) fn call(name: &str, input: &str) -> AttemptCall {
         time_max: Duration::from_secs(60),
         stop: StopFlag::default(),
         session: session(),
+        trace: None,
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Show {
     #[command(flatten)]
     target: Target,
     /// One JSON object: id, run, workflow, module, status, reason, input, output, failure,
-    /// custom_status, parent, tags, suspended, begins_at, reruns, created_at, updated_at, turns,
+    /// custom_status, parent, tags, suspended, begins_at, reruns, trace, created_at, updated_at, turns,
     /// pending, open_updates, unread_events
     #[arg(long)]
     json: bool,

@@ -32,6 +32,7 @@ pub(crate) mod served;
 mod start;
 mod state;
 mod step;
+mod telemetry;
 mod terminal;
 pub(crate) mod text;
 mod token;
@@ -497,7 +498,7 @@ fn leave(result: Result<Exit, Failure>) -> ExitCode {
 /// How a command ended; says why if it could not do what it was asked.
 fn ended(result: Result<Exit, Failure>) -> Exit {
     result.unwrap_or_else(|failure| {
-        say(format_args!("error: {}", failure.message));
+        terminal::fail(&failure.message);
         failure.exit
     })
 }

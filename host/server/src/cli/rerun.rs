@@ -122,6 +122,7 @@ impl Rerun {
             id: new,
 
             current_module: self.current_module,
+            trace: None,
         };
         let new = host.rerun(id, request).await?;
         match self.from_turn {

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::hosting::Hosting;
 use super::start::deploy;
+use super::telemetry::Telemetry;
 use super::wait::Signals;
 use super::watch::{self, Watched, swapping};
 use super::{DB, Exit, Failure, say, waiting};
@@ -23,11 +25,14 @@ use crate::serve::{LocalSocket, ServeOptions, Tls, Token, serve};
 ///
 /// Goes on with every unfinished instance of the data file, and serves until it is told to stop:
 /// then it takes no more requests, lets turns come to their end, makes everything durable and
-/// leaves, within 11 seconds. Its own API is under /api/v1; Dapr's workflow and state API are under
+/// leaves, within 12 seconds. Its own API is under /api/v1; Dapr's workflow and state API are under
 /// /v1.0, so that Dapr's clients find what they expect.
 ///
 /// Without a token it serves programs of this machine only: listening elsewhere is refused, and so
 /// is what a web page sends.
+///
+/// It logs to stderr, shows its figures to Prometheus under /metrics, and sends traces to a
+/// collector if it is given one.
 #[derive(Args, Clone)]
 #[command(after_help = "\
 Examples:
@@ -37,6 +42,9 @@ Examples:
   wfhost serve --config wfhost.toml
   wfhost serve --config wfhost.toml --check
   WFHOST_TOKEN=\"$(cat token)\" wfhost serve --listen 0.0.0.0:3500
+  wfhost serve --log json --log-level info,wfhost::http=debug
+  wfhost serve --otlp-endpoint http://localhost:4318
+  curl http://127.0.0.1:3500/metrics
   curl -X POST http://127.0.0.1:3500/api/v1/instances -d '{\"workflow\":\"OrderProcessingWorkflow\",\"input\":{…}}'
   curl 'http://127.0.0.1:3500/api/v1/instances/order-7?wait=30'
   curl -X POST http://127.0.0.1:3500/v1.0/workflows/dapr/OrderProcessingWorkflow/start -d '{…}'
@@ -82,6 +90,8 @@ pub(super) struct Serve {
     data_file: Option<PathBuf>,
     #[command(flatten)]
     hosting: Hosting,
+    #[command(flatten)]
+    telemetry: Telemetry,
 }
 
 /// What to serve, and how: the configuration file, and the flags over it.
@@ -146,7 +156,7 @@ impl Serve {
         };
         let beside = async |host: &Host| swapping(watched.as_mut(), host).await;
         serve(host, listeners, local, plan.serving, stop, beside).await?;
-        say(format_args!("stopped; everything is on disk"));
+        say_last("stopped; everything is on disk");
         Ok(Exit::Ok)
     }
 
@@ -154,6 +164,7 @@ impl Serve {
     fn plan(self) -> Result<Plan, Failure> {
         let config = self.config.as_deref().map(Config::read).transpose();
         let config = config?.unwrap_or_default();
+        self.telemetry.begin_log(&config.telemetry)?;
         let mut serving = ServeOptions {
             tokens: tokens(self.token.as_deref(), &config)?,
             tls: tls(self.tls_cert.zip(self.tls_key), config.tls.as_ref())?,
@@ -169,6 +180,7 @@ impl Serve {
             limits: config.guests.limits(),
             retention: config.retention.retention(),
             grants: config.grants()?,
+            traces: self.telemetry.traces(&config.telemetry)?,
             ..Options::default()
         };
         options.guests_warm_max = config.guests.warm_max.unwrap_or(options.guests_warm_max);
@@ -285,4 +297,19 @@ async fn listeners(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+/// How long the last line may take.
+const SAID_MAX: Duration = Duration::from_millis(500);
+
+/// Says the last line. Whoever reads stderr may have stopped doing so, and must not keep the
+/// process.
+fn say_last(line: &'static str) {
+    let (tell, told) = sync_channel(1);
+    std::thread::spawn(move || {
+        say(format_args!("{line}"));
+        // Nobody may wait any more.
+        let _ = tell.send(());
+    });
+    let _ = told.recv_timeout(SAID_MAX);
 }

@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, telemetry};
 use crate::error::Error;
 use crate::host::Host;
 use crate::serve::Stopping;
@@ -90,12 +90,21 @@ pub(super) fn print(line: &str) -> Result<(), Failure> {
     }
 }
 
-/// One line to stderr. There is nobody to tell if that fails.
+/// One line to stderr, or to the log if that is JSON. There is nobody to tell if that fails.
 pub(super) fn say(line: std::fmt::Arguments<'_>) {
     let _ = match Caller::get() {
         Some(caller) => caller.send(Said::Err(line.to_string())),
+        None if telemetry::is_json() => return tracing::info!(target: "wfhost", "{line}"),
         None => writeln!(io::stderr().lock(), "{line}"),
     };
+}
+
+/// Why a command could not do what it was asked.
+pub(super) fn fail(why: &str) {
+    match Caller::get() {
+        None if telemetry::is_json() => tracing::error!(target: "wfhost", "{why}"),
+        _ => say(format_args!("error: {why}")),
+    }
 }
 
 /// A file that a command writes: under another name until it is whole and on the disk, so that

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use serde::Deserialize;
 use wfhost_core::Name;
 use wfhost_sandbox::Limits;
 
-use super::value::Time;
+use super::value::{Text, Time};
 use crate::engine::Bounds;
 use crate::serve::ServeOptions;
 use crate::tidy::Retention;
@@ -33,6 +34,26 @@ pub(crate) struct TlsFiles {
     /// The certificate, and those that lead to its root.
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
+}
+
+/// `[telemetry]`: what the host tells of itself.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Observing {
+    pub(crate) log: Option<LogFormat>,
+    pub(crate) log_level: Option<Text>,
+    pub(crate) otlp_endpoint: Option<Text>,
+}
+
+/// How lines of the log are written.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
 }
 
 /// `[requests]`: what callers may take up.

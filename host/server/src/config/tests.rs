@@ -64,6 +64,7 @@ fn the_example_of_the_documentation_has_each_key_that_there_is() {
         "[guests]",
         "[activities]",
         "[retention]",
+        "[telemetry]",
         "[grants.\"*\"]",
     ] {
         let mistake = parse(&format!("{table}\nnone_such = 1"))

@@ -22,13 +22,16 @@ use wfhost_store::{Held, SubmitError};
 
 use super::reserve::{CONFLICTS_MAX, Claim};
 use super::slot::{Slot, UnderWay};
+use super::telling::Measured;
 use super::{Engine, Job, ScriptedCall};
+use crate::telemetry::{About, AttemptOutcome, attempt_span};
 
 /// After so many deaths of the host in one attempt it is not started again.
 const DEATHS_MAX: u32 = 3;
 
 /// An open attempt, as the instance says.
 struct Open {
+    about: About,
     name: Name,
     input: Json,
     at_most_once: bool,
@@ -97,7 +100,7 @@ impl Engine {
             return;
         };
         if let Some(outcome) = self.scripted(slot, fence, &open) {
-            return self.end_scripted(slot, fence, outcome);
+            return self.end_scripted(slot, &open.measured(), fence, outcome);
         }
         // It stays in the data file while this attempt runs.
         let held = match self.store.hold_bound(Role::Activity, &open.name, &slot.id) {
@@ -167,6 +170,7 @@ impl Engine {
         open: &Open,
         module: &Module,
     ) {
+        let measured = open.measured();
         let mut reservation = None;
         for conflicts in 1.. {
             let claim = match self.run(slot, under_way, open, module) {
@@ -178,16 +182,13 @@ impl Engine {
                         .reservations
                         .may_write(&end.writes, reservation.as_ref());
                     let submitted = if may_write {
-                        self.submit(slot, &reads, |instance| {
-                            decide::end_attempt(instance, under_way.fence, *end)
-                                .map(|record| vec![record])
-                        })
+                        self.submit_end(slot, &measured, under_way.fence, *end, &reads)
                     } else {
                         Err(SubmitError::Refused(Refused::Conflict))
                     };
                     match submitted {
                         Err(SubmitError::Refused(Refused::Conflict)) => claim,
-                        other => return self.note(other.map(drop)),
+                        other => return self.note(other),
                     }
                 }
             };
@@ -221,7 +222,8 @@ impl Engine {
                 "the host died while it ran, and it may run at most once",
             );
             let end = self.attempt_end(&module, self.now(), Err(failure));
-            return self.end_effectful(slot, fence, end, &ReadSet::default());
+            let measured = open.measured();
+            return self.end_effectful(slot, &measured, fence, end, &ReadSet::default());
         }
         let submitted = self.submit(slot, &ReadSet::default(), |instance| {
             decide::start_attempt(instance, fence, module.digest(), self.now())
@@ -274,8 +276,9 @@ impl Engine {
         Some(Counted(Arc::clone(self)))
     }
 
-    /// The host was closed, which is no death in the attempt. If its task is closed, it is refused.
-    fn stopped(self: &Arc<Self>, slot: &Arc<Slot>, fence: AttemptFence, begun: bool) {
+    /// The host was closed, which is no death in the attempt. If its task is closed, it is refused:
+    /// false.
+    fn stopped(self: &Arc<Self>, slot: &Arc<Slot>, fence: AttemptFence, begun: bool) -> bool {
         let stopped = self.submit(slot, &ReadSet::default(), |instance| {
             Ok(vec![decide::stop_attempt(
                 instance,
@@ -284,13 +287,33 @@ impl Engine {
                 self.now(),
             )?])
         });
+        let counts = stopped.is_ok();
         self.note(stopped.map(drop));
+        counts
+    }
+
+    /// The end of an attempt, which is told once it is durable.
+    fn submit_end(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        measured: &Measured,
+        fence: AttemptFence,
+        end: AttemptEnd,
+        reads: &ReadSet,
+    ) -> Result<(), SubmitError> {
+        let done = self.attempt_done(measured, fence, &end);
+        let position = self.submit(slot, reads, |instance| {
+            decide::end_attempt(instance, fence, end).map(|record| vec![record])
+        })?;
+        self.tell_attempt(measured, done, position);
+        Ok(())
     }
 
     /// An effectful attempt is never run again silently: a conflict is its failure.
     fn end_effectful(
         self: &Arc<Self>,
         slot: &Arc<Slot>,
+        measured: &Measured,
         fence: AttemptFence,
         end: AttemptEnd,
         reads: &ReadSet,
@@ -301,16 +324,13 @@ impl Engine {
             writes: Vec::new(),
             ..end.clone()
         };
-        let submit = |end: AttemptEnd, reads: &ReadSet| {
-            self.submit(slot, reads, |instance| {
-                decide::end_attempt(instance, fence, end).map(|record| vec![record])
-            })
-        };
+        let submit =
+            |end: AttemptEnd, reads: &ReadSet| self.submit_end(slot, measured, fence, end, reads);
         let submitted = match submit(end, reads) {
             Err(SubmitError::Refused(Refused::Conflict)) => submit(lost, &ReadSet::default()),
             other => other,
         };
-        self.note(submitted.map(drop));
+        self.note(submitted);
     }
 
     /// What the script of a test says to this attempt, if it has a word.
@@ -332,6 +352,7 @@ impl Engine {
     fn end_scripted(
         self: &Arc<Self>,
         slot: &Arc<Slot>,
+        measured: &Measured,
         fence: AttemptFence,
         outcome: Result<Json, Failure>,
     ) {
@@ -344,10 +365,7 @@ impl Engine {
             log: Vec::new(),
             writes: Vec::new(),
         };
-        let ended = self.submit(slot, &ReadSet::default(), |instance| {
-            decide::end_attempt(instance, fence, end).map(|record| vec![record])
-        });
-        self.note(ended.map(drop));
+        self.note(self.submit_end(slot, measured, fence, end, &ReadSet::default()));
     }
 
     fn attempt_end(
@@ -396,7 +414,14 @@ impl Engine {
             let end = self.attempt_end(module, started_at, Err(failure));
             return Err(Ran::Ended(Box::new(end), ReadSet::default()));
         }
+        // A contained one has nobody to tell.
+        let traced = (!module.contained()).then(|| attempt_span(*fence));
+        let trace = traced.and_then(|span| {
+            let trace = open.about.trace.as_ref();
+            self.telemetry.below(fence.run, trace, span)
+        });
         Ok(AttemptCall {
+            trace,
             name: open.name.clone(),
             input: open.input.clone(),
             instance: slot.id.to_string(),
@@ -454,8 +479,10 @@ impl Effect {
         let (engine, slot) = (&self.busy.engine, &self.busy.slot);
         let (fence, module) = (self.under_way.fence, &self.module);
         let Some(_counted) = engine.begin_effect() else {
-            return engine.stopped(slot, fence, false);
+            engine.stopped(slot, fence, false);
+            return;
         };
+        let measured = self.open.measured();
         let started_at = engine.now();
         let seen = (started_at, self.snapshot);
         let ran = match engine.call(slot, &self.under_way, &self.open, module, seen) {
@@ -464,11 +491,15 @@ impl Effect {
         };
         match ran {
             Ran::Dropped => {}
-            Ran::Stopped => engine.stopped(slot, fence, true),
-            Ran::Ended(end, reads) => engine.end_effectful(slot, fence, *end, &reads),
+            Ran::Stopped => {
+                if engine.stopped(slot, fence, true) {
+                    engine.count_attempt(&measured, AttemptOutcome::Stopped);
+                }
+            }
+            Ran::Ended(end, reads) => engine.end_effectful(slot, &measured, fence, *end, &reads),
             Ran::Conflict(_) => {
                 let end = engine.attempt_end(module, started_at, Err(conflict()));
-                engine.end_effectful(slot, fence, end, &ReadSet::default());
+                engine.end_effectful(slot, &measured, fence, end, &ReadSet::default());
             }
         }
     }
@@ -507,6 +538,11 @@ impl Drop for Counted {
 }
 
 impl Open {
+    /// It begins to run.
+    fn measured(&self) -> Measured {
+        Measured::begin(self.name.clone(), self.about.clone())
+    }
+
     /// When an attempt that starts to run then must be stopped.
     fn deadline(&self, started_at: Timestamp) -> Option<Timestamp> {
         let attempt = self
@@ -527,6 +563,7 @@ impl Open {
                 stops,
                 ..
             } => Some(Self {
+                about: About::of(instance),
                 name: name.clone(),
                 input: input.clone(),
                 at_most_once: options.at_most_once,

@@ -90,6 +90,13 @@ impl<T> Doorway<T> {
         let_in
     }
 
+    /// How many are in, and how many wait.
+    pub(crate) fn lengths(&self) -> (usize, usize) {
+        let inner = self.lock();
+        let lines = inner.waiting.values().flat_map(BTreeMap::values);
+        (inner.running, lines.map(VecDeque::len).sum())
+    }
+
     /// Takes what waits for an instance out of the line, as far as it is told.
     pub(crate) fn forget(&self, id: &InstanceId, which: impl Fn(&T) -> bool) -> Vec<T> {
         let mut inner = self.lock();

@@ -23,6 +23,7 @@ mod reserve;
 mod resetting;
 mod running;
 mod slot;
+mod telling;
 mod timers;
 mod turn;
 mod wake;
@@ -43,6 +44,7 @@ use wfhost_sandbox::{Module, Sandbox};
 use wfhost_store::{Store, SubmitError, Submitted};
 
 use crate::error::Error;
+use crate::telemetry::Telemetry;
 use ask::Answers;
 use attempt::Inside;
 pub use bounds::Bounds;
@@ -58,6 +60,7 @@ use reserve::Reservations;
 pub(crate) use resetting::Resetting;
 pub(crate) use running::{Running, Setup};
 use slot::{Slot, Waiter};
+pub(crate) use telling::Load;
 use timers::Timers;
 use turn::Begun;
 pub(crate) use turn::try_start;
@@ -141,6 +144,7 @@ pub(crate) struct Engine {
     quiet: Notify,
 
     observers: Observers,
+    pub(crate) telemetry: Arc<Telemetry>,
     runtime: tokio::runtime::Handle,
     /// Effectful attempts under way.
     effects: Mutex<usize>,
@@ -444,6 +448,9 @@ impl Engine {
         let (gate, observers) = (Arc::clone(&self.gate), Arc::clone(&self.observers));
         self.store
             .on_submit(move |id, submitted| tell(&gate, &observers, id, submitted));
+        let telemetry = Arc::clone(&self.telemetry);
+        self.store
+            .on_commit(move |commit| telemetry.metrics.committed(commit));
     }
 
     /// Submits what `decide` says and does what follows from it.
@@ -462,8 +469,14 @@ impl Engine {
         };
         let submitted = self
             .store
-            .submit_and_look(&slot.id, reads, decide, Due::after);
-        let (submitted, due) = submitted?;
+            .submit_and_look(&slot.id, reads, decide, |instance, records| {
+                let due = Due::after(instance, records);
+                (due, self.turning_point(instance, records))
+            });
+        let (submitted, (due, turning_point)) = submitted?;
+        if let Some(turning_point) = turning_point {
+            self.tell_turning_point(turning_point, submitted.position);
+        }
         self.follow(slot, generation, &submitted.records, Some(due));
         for child in &children {
             self.look_at_parent(child);
@@ -680,7 +693,13 @@ impl Engine {
 
     /// The data file or this program has failed: nothing goes on, and all who wait are told.
     pub(crate) fn lose(&self) {
-        self.lost.store(true, Ordering::Release);
+        if !self.lost.swap(true, Ordering::AcqRel) {
+            tracing::error!(
+                target: "wfhost::host",
+                file = %self.store.path().display(),
+                "the data file or this program has failed: nothing goes on"
+            );
+        }
         self.close_queue();
         self.gate.lose();
         self.answers.lose();

@@ -9,7 +9,7 @@ use wfhost_core::decide::{self, ParentStands, TaskFence};
 use wfhost_core::record::{ChildOptions, Event, Parent, StallReason, Started};
 use wfhost_core::state::ReadSet;
 use wfhost_core::{
-    Digest, Failure, Instance, InstanceId, Json, Name, Role, RunId, TaskId, TaskState, kind,
+    Digest, Failure, Instance, InstanceId, Json, Name, Role, RunId, TaskId, TaskState, Trace, kind,
 };
 use wfhost_store::{Query, Reuse, SubmitError, Summary};
 
@@ -17,6 +17,7 @@ use super::slot::Slot;
 use super::{Engine, Job};
 use crate::error::Error;
 use crate::start;
+use crate::telemetry::instance_span;
 
 /// A child that is to be there.
 struct Child {
@@ -31,6 +32,8 @@ struct Child {
     name: Name,
     input: Json,
     options: ChildOptions,
+    /// Where the parent stands in a trace.
+    trace: Option<Trace>,
 }
 
 /// What a task wants of another instance.
@@ -73,6 +76,7 @@ impl Wants {
                 name: name.clone(),
                 input: input.clone(),
                 options: options.clone(),
+                trace: started.trace.clone(),
             }))),
             TaskState::Raise { instance, event } => {
                 Some(Self::Raise(task, instance.clone(), event.clone()))
@@ -180,7 +184,10 @@ impl Engine {
             Ok(None) => return self.workflow_missing(slot, of.task, &child.name),
             Err(error) => return self.note(Err(SubmitError::Store(error))),
         };
+        let run = child.parent.run;
+        let trace = child.trace.as_ref();
         let started = Started {
+            trace: self.telemetry.below(run, trace, instance_span(run)),
             parent: Some(child.parent.clone()),
             tags: child.options.tags.clone(),
             ..start::fresh(
@@ -197,7 +204,8 @@ impl Engine {
             Ok(self.unless_lost(replaced, there))
         });
         match begun {
-            Ok(_) => {
+            Ok(begun) => {
+                self.tell_start(&begun.submitted);
                 if replaced {
                     self.take_over(&self.slot(&id));
                 }

@@ -333,6 +333,12 @@ impl<T> Queue<T> {
         }
     }
 
+    /// How many short and how many long jobs wait.
+    pub(crate) fn lengths(&self) -> (usize, usize) {
+        let inner = self.lock();
+        (inner.short.len(), inner.long.len())
+    }
+
     /// Waits until at most so many jobs are queued, or the queue is closed. One waits at a time.
     pub(crate) async fn room(&self, max: usize) {
         loop {

@@ -235,13 +235,14 @@ impl Engine {
         } = parted;
         let reason = Some(format!("it was reset to turn {turn}"));
         let now = self.now();
-        self.store.start_rerun(started, records, |instance| {
+        let begun = self.store.start_rerun(started, records, |instance| {
             if !before.is(instance) {
                 return Err(Refused::Stale);
             }
             let end = decide::terminate(instance, reason, false, None, now)?;
             Ok(Reuse::Replace(vec![end]))
         })?;
+        self.tell_start(&begun.submitted);
         let driven = old.is_driven() || self.wake.drives_all();
         let new = self.take_over(old);
         // Before it goes on: those whose turns are lost learn that nobody waits for them.

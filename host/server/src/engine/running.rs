@@ -19,6 +19,7 @@ use super::timers::Timers;
 use super::wake::Wake;
 use super::warm::WarmSet;
 use super::{Engine, Modules, Observers, Script, lock};
+use crate::telemetry::Telemetry;
 
 /// How long closing waits for effectful attempts that were told to stop.
 const STOP_MAX: Duration = Duration::from_millis(500);
@@ -33,6 +34,7 @@ pub(crate) struct Setup {
     pub(crate) clock: Clock,
     pub(crate) bounds: Bounds,
     pub(crate) script: Option<Script>,
+    pub(crate) telemetry: Arc<Telemetry>,
     /// Everything in one thread, in a fixed order.
     pub(crate) one_by_one: bool,
 }
@@ -72,6 +74,7 @@ impl Running {
             timers: Timers::new(),
             reservations: Reservations::default(),
             observers: Observers::default(),
+            telemetry: setup.telemetry,
             runtime: tokio::runtime::Handle::current(),
             effects: Mutex::new(0),
             effects_done: Condvar::new(),

@@ -17,6 +17,7 @@ use super::{Engine, Job};
 use crate::error::Error;
 use crate::replay::{Course, Replay};
 use crate::start::Reuse;
+use crate::telemetry::GuestKind;
 
 /// A start that waits for a worker.
 pub(crate) struct Begun {
@@ -138,6 +139,7 @@ impl Engine {
         let module = self.module(started.module).map_err(unusable)?;
         let guest = self.guest(&module, started);
         let mut guest = guest.map_err(|error| unusable(crate::error::chain(&error)))?;
+        self.telemetry.metrics.guest(GuestKind::New);
         let end = guest.turn(started.at, &[], self.session(started.at));
         check_input(&started.workflow, &end)?;
         Ok((guest, end))
@@ -176,6 +178,7 @@ impl Engine {
         }
         let begun = begun.map_err(|error| Error::from((slot.id.clone(), error)))?;
         let position = begun.submitted;
+        self.tell_start(&position);
         slot.set_driven();
         self.install(slot);
         // The turns that are due from here on are this job's.
@@ -245,6 +248,11 @@ impl Engine {
                 break;
             }
             let warm = held.take().filter(|warm| warm.fence == standing.fence);
+            self.telemetry.metrics.guest(match &warm {
+                Some(_) => GuestKind::Warm,
+                None if standing.fence.turns == 0 => GuestKind::New,
+                None => GuestKind::Replayed,
+            });
             let mut guest = match warm {
                 Some(warm) => warm.guest,
                 None => self.bring_up(slot, standing.course, standing.generation_from)?,
@@ -317,6 +325,7 @@ impl Engine {
         });
         match submitted {
             Ok(_) => {
+                self.telemetry.metrics.turn();
                 let fence = TurnFence {
                     turns: fence.turns + 1,
                     ..fence

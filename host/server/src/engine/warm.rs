@@ -47,6 +47,11 @@ impl WarmSet {
         }
     }
 
+    /// How many hold one.
+    pub(super) fn len(&self) -> usize {
+        lock(&self.line).slots.len()
+    }
+
     /// The coldest, at most so many: they make way.
     fn take_coldest(&self, count: usize) -> Vec<Arc<Slot>> {
         let mut line = lock(&self.line);

@@ -36,6 +36,9 @@ fn decided(method: &Method, route: &str) -> Option<Access> {
     if (method, route) == ("POST", "/hooks/{name}") {
         return Some(Access::Scope(Scope::Operate));
     }
+    if (method, route) == ("GET", "/metrics") {
+        return Some(Access::Scope(Scope::Read));
+    }
     dapr(method, route)
 }
 

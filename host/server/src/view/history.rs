@@ -12,7 +12,7 @@ use wfhost_core::replay::PastTurn;
 use super::turns::{Command, GivenInput, StateCall, StateWrite, Step};
 use super::words::{
     Called, Digest, DueTime, Event, Failure, Id, Outcome, Parent, Reason, RerunOf, Run, Time, all,
-    tags,
+    tags, trace,
 };
 
 /// A record of a history.
@@ -141,6 +141,9 @@ struct Started {
     /// Events that are there from the start, oldest first.
     events: Vec<Event>,
     reruns: Vec<RerunOf>,
+    /// The trace that its starter told of, as `traceparent` has its id.
+    #[schema(pattern = "^[0-9a-f]{32}$")]
+    trace: Option<String>,
 }
 
 impl From<&record::Started> for Started {
@@ -162,6 +165,7 @@ impl From<&record::Started> for Started {
             begins_at: started.begins_at.map(Into::into),
             events: all(&started.events),
             reruns: all(&started.reruns),
+            trace: started.trace.as_ref().map(trace),
         }
     }
 }

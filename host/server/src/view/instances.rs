@@ -9,7 +9,7 @@ use wfhost_core::{Task, TaskId, TaskState};
 
 use super::words::{
     Called, Digest, DueTime, Event, Failure, Id, Parent, Reason, RerunOf, Run, Status, Time, all,
-    payload, tags,
+    payload, tags, trace,
 };
 
 /// An instance as it stands.
@@ -46,6 +46,9 @@ pub(crate) struct Instance {
     begins_at: Option<Time>,
     /// The instances whose first turns it took over, if it is a rerun.
     reruns: Vec<RerunOf>,
+    /// The trace that its starter told of, as `traceparent` has its id.
+    #[schema(pattern = "^[0-9a-f]{32}$")]
+    trace: Option<String>,
     created_at: Time,
     updated_at: Time,
     /// How many it has taken, in all generations.
@@ -91,6 +94,7 @@ impl From<&wfhost_core::Instance> for Instance {
             }),
             begins_at: instance.begins_at().map(Into::into),
             reruns: all(&started.reruns),
+            trace: started.trace.as_ref().map(trace),
             created_at: started.created_at.into(),
             updated_at: instance.updated_at().into(),
             turns: instance.turns(),

@@ -8,7 +8,7 @@ use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 use wfhost_core::record::{self, Rerun, StallReason};
-use wfhost_core::{Failure as Failed, InstanceId, Json, Name, RunId, Timestamp};
+use wfhost_core::{Failure as Failed, InstanceId, Json, Name, RunId, Timestamp, Trace};
 
 /// A time in UTC, as RFC 3339 writes it.
 #[derive(Serialize, ToSchema)]
@@ -264,6 +264,11 @@ impl From<&Rerun> for RerunOf {
 
 pub(super) fn tags(tags: &[(String, String)]) -> BTreeMap<String, String> {
     tags.iter().cloned().collect()
+}
+
+/// The id of a trace, as `traceparent` has it.
+pub(super) fn trace(trace: &Trace) -> String {
+    format!("{:032x}", trace.id)
 }
 
 /// Each as it is shown.

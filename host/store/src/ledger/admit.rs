@@ -137,9 +137,15 @@ impl Ledger {
         }
         let before = before.into_iter();
         let before = before.map(|it| self.take(Some(&id), it.0, it.1)).collect();
-        if let Some(before) = self.number_of(&id) {
-            self.ungathered.remove(&before);
+        if let Some(before) = self.live.get(&id) {
+            // As it is counted: its last records are taken in with the start.
+            let status = before.instance.status();
+            self.tally
+                .leave(&before.instance.started().workflow, status);
+            self.ungathered.remove(&before.number);
         }
+        self.tally
+            .enter(&instance.started().workflow, instance.status());
         self.keep(&id, Live::gathered(number, instance, Position(number)));
         let new = admitted.into_iter();
         let new = new.map(|it| self.take(Some(&id), number, it)).collect();
@@ -166,6 +172,8 @@ impl Ledger {
         for next in history {
             admitted.push(Admitted::by(&mut instance, number, next)?);
         }
+        self.tally
+            .enter(&instance.started().workflow, instance.status());
         self.keep(&id, Live::gathered(number, instance, Position(number)));
         for admitted in admitted {
             self.take(Some(&id), number, admitted);
@@ -206,6 +214,7 @@ impl Ledger {
         let live = self.live.get_mut(id);
         let live = live.ok_or_else(|| broken("there is no such instance"))?;
         let number = live.number;
+        let before = live.instance.status();
         let mut admitted = Vec::with_capacity(incoming.len());
         if incoming.len() > 1 {
             // A later one may be refused after the first has changed the instance.
@@ -219,6 +228,9 @@ impl Ledger {
                 admitted.push(Admitted::by(&mut live.instance, number, incoming)?);
             }
         }
+        let instance = &live.instance;
+        let workflow = &instance.started().workflow;
+        self.tally.change(workflow, before, instance.status());
         let taken = admitted.into_iter();
         Ok(taken.map(|it| self.take(Some(id), number, it)).collect())
     }

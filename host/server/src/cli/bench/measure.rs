@@ -9,8 +9,9 @@ use super::super::{Exit, Failure};
 use super::folder::Folder;
 use super::latencies::Latencies;
 use super::plan::Plan;
-use super::{Scenario, guests, load, process};
+use super::{Scenario, guests, load};
 use crate::host::Host;
+use crate::process;
 
 /// What a run took.
 pub(super) struct Taken {

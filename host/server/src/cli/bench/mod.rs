@@ -10,7 +10,6 @@ mod load;
 mod measure;
 mod park;
 mod plan;
-mod process;
 mod recover;
 mod report;
 

@@ -13,8 +13,9 @@ use super::folder::{Folder, failed};
 use super::latencies::{Latencies, millis};
 use super::measure::{Meter, Taken, close};
 use super::plan::{Plan, waking};
-use super::{guests, load, process};
+use super::{guests, load};
 use crate::host::Host;
+use crate::process;
 
 /// How many are woken at the end.
 const WOKEN_MAX: u64 = 100;

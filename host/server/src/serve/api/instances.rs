@@ -19,6 +19,7 @@ use super::{Answer, At, Body, Once, One, Parameters, Problem, shown};
 use crate::asking::Children;
 use crate::follow::Followed;
 use crate::narrate::Narrator;
+use crate::serve::observe::Caller;
 use crate::serve::{Served, Stopping};
 use crate::start::{Reuse, StartRequest};
 use crate::starting::RerunRequest;
@@ -91,6 +92,7 @@ pub(super) struct Created {
 pub(super) async fn start(
     State(served): State<Served>,
     Once { key }: Once,
+    Caller(trace): Caller,
     Body(start): Body<Start>,
 ) -> Answer {
     let events = start.events.into_iter().map(|event| Event {
@@ -110,6 +112,7 @@ pub(super) async fn start(
             .unwrap_or_default(),
         begins_at: begins_at.map(|text| time("begins_at", text)).transpose()?,
         events: events.collect(),
+        trace,
         ..StartRequest::new(start.workflow, crate::Json::of(&start.input))
     };
     let id = served.host.start(request).await?;
@@ -299,12 +302,14 @@ pub(super) struct Again {
 pub(super) async fn rerun(
     State(served): State<Served>,
     At(One { id }): At<One>,
+    Caller(trace): Caller,
     Body(again): Body<Again>,
 ) -> Answer {
     let request = RerunRequest {
         from_turn: again.from_turn,
         id: again.id,
         current_module: again.current_module,
+        trace,
     };
     Ok(created(&served.host.rerun(&id, request).await?))
 }

@@ -10,13 +10,14 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
-use wfhost_core::{Instance, InstanceId, Status};
+use wfhost_core::{Instance, InstanceId, Status, Trace};
 
 use super::{DaprError, release_1_10};
 use crate::asking::Children;
 use crate::error::{Error, chain};
 use crate::host::Host;
 use crate::serve::Served;
+use crate::serve::observe::Caller;
 use crate::start::StartRequest;
 use crate::{Event, Json as Payload};
 
@@ -34,6 +35,7 @@ pub(super) struct Parameters {
 pub(super) async fn call(
     State(served): State<Served>,
     method: Method,
+    Caller(trace): Caller,
     OriginalUri(uri): OriginalUri,
     parameters: Result<Query<Parameters>, QueryRejection>,
     headers: HeaderMap,
@@ -49,6 +51,7 @@ pub(super) async fn call(
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let workflows = Workflows {
         host: &served.host,
+        trace,
         children: match parameters.non_recursive {
             true => Children::Not,
             false => Children::Too,
@@ -131,6 +134,8 @@ impl Body {
 
 struct Workflows<'a> {
     host: &'a Host,
+    /// Where the caller stands in a trace.
+    trace: Option<Trace>,
     children: Children,
 }
 
@@ -155,6 +160,7 @@ impl Workflows<'_> {
             workflow.map_err(|error: wfhost_core::InvalidName| failed(error.to_string()))?;
         let request = StartRequest {
             id: Some(id),
+            trace: self.trace.clone(),
             ..StartRequest::new(workflow, input()?)
         };
         let started = self.host.start(request).await;

@@ -7,22 +7,22 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(10);
 
 /// The processor's time since it began, of all threads.
-pub(super) fn cpu() -> Option<Duration> {
+pub(crate) fn cpu() -> Option<Duration> {
     cpu_in(&fs::read_to_string("/proc/self/stat").ok()?)
 }
 
 /// The memory that it has now.
-pub(super) fn resident_bytes() -> Option<u64> {
+pub(crate) fn resident_bytes() -> Option<u64> {
     bytes_in(&status()?, "VmRSS:")
 }
 
 /// The most that it had since [`forget_peak`], where that is allowed, else since it began.
-pub(super) fn peak_bytes() -> Option<u64> {
+pub(crate) fn peak_bytes() -> Option<u64> {
     bytes_in(&status()?, "VmHWM:")
 }
 
 /// Lets the most begin again at what is now.
-pub(super) fn forget_peak() {
+pub(crate) fn forget_peak() {
     // Where it is not allowed, the peak is that of the whole process.
     let _ = fs::write("/proc/self/clear_refs", "5");
 }
