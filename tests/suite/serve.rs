@@ -5,6 +5,7 @@ mod client;
 mod configured;
 mod crashes;
 mod dapr;
+#[cfg(target_os = "linux")]
 mod full;
 mod limits;
 mod tls;

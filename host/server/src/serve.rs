@@ -143,6 +143,10 @@ impl Served {
 
 /// Marks a request, as one of its extensions, that came by the local socket: who can open that may
 /// do everything, without a token.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "so far there is no local socket")
+)]
 #[derive(Debug, Clone, Copy)]
 struct Local;
 
