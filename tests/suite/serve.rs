@@ -6,6 +6,7 @@ mod collector;
 mod configured;
 mod crashes;
 mod dapr;
+#[cfg(target_os = "linux")]
 mod full;
 mod limits;
 mod observed;

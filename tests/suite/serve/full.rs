@@ -26,7 +26,8 @@ fn a_full_disk_is_told_takes_nothing_that_was_acknowledged_and_does_not_end_the_
     let mut acknowledged = BTreeSet::new();
     let full = loop {
         let id = format!("i{}", acknowledged.len());
-        let large = "x".repeat(200_000);
+        // No two are the same, which would be kept once.
+        let large = format!("{id}{}", "x".repeat(200_000));
         let input = json!([{ "call": { "name": "Echo", "input": large } }]);
         let start = json!({ "workflow": "Script", "id": id, "input": input });
         let answer = server.post("/api/v1/instances", &start);
@@ -64,7 +65,7 @@ fn daprs_clients_are_told_of_a_full_disk_in_their_own_words() {
     let file = server.shell.dir.path().join("a.redb");
     limit_files(&server, Some(file.metadata().unwrap().len()));
     let full = (0..10_000).find_map(|number| {
-        let item = json!([{ "key": format!("k{number}"), "value": "x".repeat(200_000) }]);
+        let item = json!([{ "key": format!("k{number}"), "value": format!("{number}{}", "x".repeat(200_000)) }]);
         let answer = server.post("/v1.0/state/statestore", &item);
         (answer.status != 204).then_some(answer)
     });

@@ -125,10 +125,13 @@ fn unknown_key(key: &str, table: &str, known: &[&str]) -> String {
 
 /// The word that somebody who wrote `key` most likely meant.
 fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
-    let likeness = |word: &str| strsim::jaro_winkler(key, word);
+    // The one knows words that begin alike, the other letters that were swapped.
+    let likeness = |word: &str| {
+        strsim::jaro_winkler(key, word).max(strsim::normalized_damerau_levenshtein(key, word))
+    };
     let best = known
         .iter()
         .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     // Below it the words have little but some letters in common.
-    (likeness(best) > 0.7).then_some(best)
+    (likeness(best) > 0.65).then_some(best)
 }
