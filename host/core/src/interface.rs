@@ -79,6 +79,21 @@ pub enum Fate {
 }
 
 impl InterfaceDiff {
+    /// Compares two modules, as if the names that the first offers meant it.
+    #[must_use]
+    pub fn between(
+        from: &ModuleInfo,
+        to: &ModuleInfo,
+        reaches_outside: impl Fn(&str) -> bool,
+    ) -> Self {
+        let bound = from.offers().map(|(role, name)| Bound {
+            role,
+            name,
+            module: from,
+        });
+        Self::of(&bound.collect::<Vec<_>>(), &[to], reaches_outside)
+    }
+
     /// Compares the modules to be deployed with those that the names mean now. `reaches_outside`
     /// says whether an import leads out of the sandbox.
     #[must_use]

@@ -204,6 +204,31 @@ impl Host {
         let store = Arc::clone(&self.store);
         blocking(move || Ok(purge(&store, query)?)).await
     }
+
+    /// Those that [`Host::purge_all`] would remove, but for those whose parents have still to learn
+    /// of their end.
+    ///
+    /// # Errors
+    /// If the data file failed.
+    pub async fn purgeable(&self, query: Query) -> Result<Vec<InstanceId>, Error> {
+        let store = Arc::clone(&self.store);
+        blocking(move || Ok(purgeable(&store, query)?)).await
+    }
+}
+
+/// Those that match and have ended.
+fn purgeable(store: &Store, mut query: Query) -> Result<Vec<InstanceId>, wfhost_store::Error> {
+    query.limit = AT_ONCE;
+    let mut found = Vec::new();
+    loop {
+        let page = store.find(&query)?;
+        let ended = page.rows.into_iter().filter(|row| row.status.has_ended());
+        found.extend(ended.map(|row| row.id));
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(found),
+        }
+    }
 }
 
 /// An instance, and its children and theirs if they are asked for, detached ones not among them.

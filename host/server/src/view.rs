@@ -6,8 +6,10 @@
 
 mod history;
 mod instances;
+mod logs;
 mod modules;
 mod moves;
+mod needs;
 mod schedules;
 mod turns;
 mod words;
@@ -26,10 +28,14 @@ use crate::verdict;
 
 pub(crate) use history::HistoryRecord;
 pub(crate) use instances::{Instance, Summary};
+pub(crate) use logs::{Level, LogRow};
 pub(crate) use modules::{Binding, Deployed, Deployment, InterfaceDiff, Module, Moved};
 pub(crate) use moves::{Compared, Lost, Migrated, Plan, ResetDone, Verdict};
+pub(crate) use needs::{Need, Tidied};
 pub(crate) use schedules::{OverlapWord, Schedule, ScheduleId, catch_up};
-pub(crate) use words::{Called, DueTime, Failure, Id, Outcome, Reason, Status, one_of_or_null};
+pub(crate) use words::{
+    Called, Digest, DueTime, Failure, Id, Outcome, Reason, Status, one_of_or_null,
+};
 
 /// As JSON, the fields by name.
 pub(crate) fn json(view: impl Serialize) -> Value {
@@ -39,6 +45,7 @@ pub(crate) fn json(view: impl Serialize) -> Value {
 /// An instance: `id`, `run`, `workflow`, `module`, `moved_after` (the turn after which it was moved
 /// there, if it was in this generation), `status`, `reason` (when stalled), `input`,
 /// `output`, `failure`, `custom_status`, `parent`, `tags`, `cancel_requested`, `suspended`, `begins_at`, `reruns`,
+/// `trace` (the id of the one that its starter told of),
 /// `created_at`, `updated_at`, `turns`, `pending` (what it waits for), `open_updates`,
 /// `unread_events`.
 #[must_use]

@@ -3,14 +3,14 @@
 use clap::Args;
 use clap::builder::TypedValueParser;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use wfhost_core::Name;
-use wfhost_core::record::{LogLevel, LogLine, Record};
+use wfhost_core::record::{LogLevel, Record};
 
 use super::{Db, Exit, Failure, Target, args, close, print, say, text};
 use crate::follow::Followed;
 use crate::host::Host;
 use crate::narrate::{Narrator, Told};
+use crate::view::{self, LogRow};
 
 /// Show what an instance's code has logged
 ///
@@ -39,7 +39,7 @@ pub(super) struct Logs {
     /// Only of attempts of this activity
     #[arg(long, value_name = "NAME")]
     activity: Option<Name>,
-    /// One JSON object a line: at, level, message, and turn, or activity, task, attempt, module
+    /// One JSON object a line: at, level, message, turn, or activity, task, attempt and module
     #[arg(long)]
     json: bool,
 }
@@ -95,58 +95,17 @@ impl Logs {
     }
 
     fn print(&self, told: &Told, record: &Record) -> Result<(), Failure> {
-        let original = record.original();
-        let (source, lines) = match (told, original) {
-            (Told::Turn(past), _) if self.activity.is_none() => (
-                Source {
-                    shown: format!("turn {}", past.number),
-                    row: json!({ "turn": past.number }),
-                },
-                &past.turn.log,
-            ),
-            (Told::Other { activity }, Record::Attempt(attempt)) => {
-                if self.activity.is_some() && *activity != self.activity {
-                    return Ok(());
-                }
-                let name = activity.as_ref().map_or("an activity", Name::as_str);
-                let (task, number) = (attempt.task, attempt.number);
-                let source = Source {
-                    shown: format!("{name}, task {task}, attempt {number}"),
-                    row: json!({
-                        "activity": activity.as_ref().map(Name::as_str),
-                        "task": task.0,
-                        "attempt": number,
-                        "module": attempt.module.to_string(),
-                    }),
-                };
-                (source, &attempt.log)
+        let rows = LogRow::all(told, record).into_iter();
+        let wanted = rows.filter(|row| row.is_wanted(Some(self.level), self.activity.as_ref()));
+        for row in wanted {
+            if self.json {
+                print(&view::json(row).to_string())?;
+                continue;
             }
-            _ => return Ok(()),
-        };
-        let at = record.at();
-        let lines = lines.iter().filter(|line| line.level >= self.level);
-        lines
-            .flat_map(|line| source.line(&at.to_string(), line, self.json))
-            .try_for_each(|line| print(&line))
-    }
-}
-
-/// Who logged.
-struct Source {
-    shown: String,
-    row: serde_json::Value,
-}
-
-impl Source {
-    fn line(&self, at: &str, line: &LogLine, json: bool) -> Vec<String> {
-        if json {
-            let mut row = self.row.clone();
-            row["at"] = json!(at);
-            row["level"] = json!(line.level.as_str());
-            row["message"] = json!(line.message);
-            return vec![row.to_string()];
+            let before = format!("{}  {}: ", record.at(), row.source());
+            let lines = text::log(std::slice::from_ref(row.line()), &before);
+            lines.iter().try_for_each(|line| print(line))?;
         }
-        let before = format!("{at}  {}: ", self.shown);
-        text::log(std::slice::from_ref(line), &before)
+        Ok(())
     }
 }

@@ -38,7 +38,7 @@ pub(crate) mod text;
 mod token;
 mod wait;
 mod watch;
-mod why;
+pub(crate) mod why;
 pub(crate) mod wire;
 
 use std::ops::Deref;
@@ -351,6 +351,15 @@ struct Target {
     id: InstanceId,
     #[command(flatten)]
     db: Db,
+}
+
+impl Default for Db {
+    fn default() -> Self {
+        Self {
+            path: DB.into(),
+            server: None,
+        }
+    }
 }
 
 impl Db {

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use wfhost_core::interface::{Bound, InterfaceDiff};
+use wfhost_core::interface::InterfaceDiff;
 use wfhost_core::{Deployment, DeploymentNumber, ModuleInfo, Name, Role};
-use wfhost_store::{GcOptions, ModuleNeeds, Names, Need};
+use wfhost_store::{GcOptions, Names, Need};
 
 use super::deploy::{kind, meant, moved_line};
 use super::terminal::Output;
@@ -375,7 +374,10 @@ impl Show {
         let needs: Vec<_> = needs.flat_map(|it| it.needs).collect();
         if self.json {
             let mut row = view::module_bound(&info, &bindings);
-            row["needs"] = needs.iter().map(need_value).collect();
+            row["needs"] = needs
+                .iter()
+                .map(|it| view::json(view::Need::from(it)))
+                .collect();
             print(&row.to_string())?;
             return Ok(Exit::Ok);
         }
@@ -406,14 +408,7 @@ impl Show {
 impl Diff {
     fn on(&self, host: &Host) -> Result<Exit, Failure> {
         let (from, to) = (module(host, &self.from)?, module(host, &self.to)?);
-        let offers = from.offers();
-        let bound = offers.map(|(role, name)| Bound {
-            role,
-            name,
-            module: &from,
-        });
-        let bound: Vec<_> = bound.collect();
-        let diff = InterfaceDiff::of(&bound, &[&to], wfhost_sandbox::reaches_outside);
+        let diff = InterfaceDiff::between(&from, &to, wfhost_sandbox::reaches_outside);
         match self.json {
             true => print(&view::interface_diff(&diff).to_string())?,
             false => print(&diff.to_string())?,
@@ -515,14 +510,7 @@ impl Gc {
         };
         let done = host.collect_modules(options).await?;
         if self.json {
-            let removed = done.removed.iter().map(|it| {
-                json!({ "digest": it.digest.to_string(), "label": it.label, "bytes": it.bytes })
-            });
-            let row = json!({
-                "removed": removed.collect::<Vec<_>>(),
-                "kept": done.kept.iter().map(kept_value).collect::<Vec<_>>(),
-                "bytes": done.bytes(),
-            });
+            let row = view::json(view::Tidied::from(&done));
             print(&row.to_string())?;
             return Ok(Exit::Ok);
         }
@@ -548,14 +536,6 @@ impl Gc {
     }
 }
 
-fn kept_value(it: &ModuleNeeds) -> Value {
-    json!({
-        "digest": it.digest.to_string(),
-        "label": it.label,
-        "needs": it.needs.iter().map(need_value).collect::<Vec<_>>(),
-    })
-}
-
 /// Why a module stays, in words; of the names that mean it only one.
 fn reasons(needs: &[Need]) -> Vec<String> {
     let (names, others): (Vec<_>, Vec<_>) = needs
@@ -565,58 +545,11 @@ fn reasons(needs: &[Need]) -> Vec<String> {
         0 | 1 => String::new(),
         names => format!(", and {} more names", names - 1),
     };
-    let first = names.first().map(|it| format!("{}{more}", need(it)));
+    let first = names.first().map(|it| format!("{}{more}", text::need(it)));
     first
         .into_iter()
-        .chain(others.into_iter().map(need))
+        .chain(others.into_iter().map(text::need))
         .collect()
-}
-
-/// A reason why a module stays, in words.
-fn need(need: &Need) -> String {
-    match need {
-        Need::Bound { role, name, share } => {
-            let share = match *share == wfhost_core::Share::WHOLE {
-                true => String::new(),
-                false => format!(", for {share} of all"),
-            };
-            format!("the {} `{name}` means it{share}", role.as_str())
-        }
-        Need::Running { instances, example } => {
-            let count = text::count(*instances, "instance");
-            format!("what runs on it: {count}, such as `{example}`")
-        }
-        Need::Ended { instances, example } => {
-            let count = text::count(*instances, "instance");
-            format!("what has ended on it and is kept: {count}, such as `{example}`")
-        }
-        Need::InUse { holders } => {
-            format!(
-                "{} on it under way",
-                text::count(*holders as u64, "attempt or start")
-            )
-        }
-        Need::Rollback { deployment } => format!("undoing deployment {deployment} needs it"),
-        Need::DeployedWith { module } => {
-            format!("it was deployed together with {}", module.short())
-        }
-    }
-}
-
-fn need_value(it: &Need) -> Value {
-    let (kind, example) = match it {
-        Need::Bound { .. } => ("bound", None),
-        Need::Running { example, .. } => ("running", Some(example)),
-        Need::Ended { example, .. } => ("ended", Some(example)),
-        Need::InUse { .. } => ("in-use", None),
-        Need::Rollback { .. } => ("rollback", None),
-        Need::DeployedWith { .. } => ("deployed-with", None),
-    };
-    json!({
-        "kind": kind,
-        "message": need(it),
-        "example": example.map(|it| it.as_str()),
-    })
 }
 
 impl Export {

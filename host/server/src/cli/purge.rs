@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use wfhost_core::{InstanceId, Status};
+use wfhost_core::InstanceId;
 use wfhost_store::Query;
 
 use super::find::{self, Filter};
@@ -85,7 +85,7 @@ impl Purge {
 
     async fn on(&self, host: &Host) -> Result<Exit, Failure> {
         let gone = match (self.ids.is_empty(), self.dry_run) {
-            (true, true) => self.matching(host).await?,
+            (true, true) => host.purgeable(self.query()).await?,
             (true, false) => host.purge_all(self.query()).await?,
             (false, dry_run) => {
                 let named = self.named(host).await?;
@@ -117,21 +117,8 @@ impl Purge {
 
     fn query(&self) -> Query {
         let mut query = self.filter.query();
-        if query.statuses.is_empty() {
-            query.statuses = vec![
-                Status::Completed,
-                Status::Failed,
-                Status::Cancelled,
-                Status::Terminated,
-            ];
-        }
         query.updated_before = self.older_than.map(args::before);
         query
-    }
-
-    async fn matching(&self, host: &Host) -> Result<Vec<InstanceId>, Error> {
-        let rows = find::all(host, self.query()).await?;
-        Ok(rows.into_iter().map(|row| row.id).collect())
     }
 
     /// Those that are named, and their children if they are asked for; children first, so that none

@@ -5,6 +5,7 @@ use wfhost_core::record::{
 };
 use wfhost_core::replay::{PastTurn, describe, describe_step};
 use wfhost_core::{Failure, Status};
+use wfhost_store::Need;
 
 use crate::narrate::Told;
 
@@ -304,6 +305,37 @@ pub(super) fn plain(text: &str) -> String {
 /// A count with its noun.
 pub(super) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A reason why a module stays, in words.
+pub(crate) fn need(need: &Need) -> String {
+    match need {
+        Need::Bound { role, name, share } => {
+            let share = match *share == wfhost_core::Share::WHOLE {
+                true => String::new(),
+                false => format!(", for {share} of all"),
+            };
+            format!("the {} `{name}` means it{share}", role.as_str())
+        }
+        Need::Running { instances, example } => {
+            let count = count(*instances, "instance");
+            format!("what runs on it: {count}, such as `{example}`")
+        }
+        Need::Ended { instances, example } => {
+            let count = count(*instances, "instance");
+            format!("what has ended on it and is kept: {count}, such as `{example}`")
+        }
+        Need::InUse { holders } => {
+            format!(
+                "{} on it under way",
+                count(*holders as u64, "attempt or start")
+            )
+        }
+        Need::Rollback { deployment } => format!("undoing deployment {deployment} needs it"),
+        Need::DeployedWith { module } => {
+            format!("it was deployed together with {}", module.short())
+        }
+    }
 }
 
 /// A failure, as a line.

@@ -2,11 +2,13 @@
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
+use utoipa::ToSchema;
 use wfhost_core::record::{ChildOptions, StallReason};
 use wfhost_core::{Failure as Refusal, Instance, InstanceId, Status, Task, TaskId, TaskState};
 
 use super::{Db, Exit, Failure, Target, args, close, instance, print, text};
+use crate::error::Error;
 use crate::host::Host;
 
 /// Say why an instance is where it is, and what moves it
@@ -28,12 +30,21 @@ pub(super) struct Why {
 }
 
 /// Why an instance is where it is, or one of the reasons.
-struct Cause {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Cause {
     /// A stable word to match on.
     kind: &'static str,
+    /// For a person to read.
     message: String,
     /// What to do, with the command.
     remedy: Option<String>,
+}
+
+/// Why an instance of a host that serves is where it is.
+pub(crate) async fn causes(host: &Host, instance: &Instance) -> Result<Vec<Cause>, Error> {
+    let db = &Db::default();
+    let looking = Looking { host, db, instance };
+    looking.causes().await
 }
 
 impl Why {
@@ -59,7 +70,6 @@ impl Why {
         .await?;
         let status = instance.status();
         if self.json {
-            let causes: Vec<_> = causes.iter().map(Cause::view).collect();
             let row = json!({ "id": id.as_str(), "status": status.as_str(), "causes": causes });
             print(&row.to_string())?;
             return Ok(Exit::Ok);
@@ -88,10 +98,6 @@ impl Cause {
         let remedy = Some(remedy.into());
         Self { remedy, ..self }
     }
-
-    fn view(&self) -> Value {
-        json!({ "kind": self.kind, "message": self.message, "remedy": self.remedy })
-    }
 }
 
 /// An instance that is looked into.
@@ -102,7 +108,7 @@ struct Looking<'a> {
 }
 
 impl Looking<'_> {
-    async fn causes(&self) -> Result<Vec<Cause>, Failure> {
+    async fn causes(&self) -> Result<Vec<Cause>, Error> {
         if self.instance.status().has_ended() {
             return Ok(vec![self.ended()]);
         }
@@ -181,7 +187,7 @@ impl Looking<'_> {
         causes
     }
 
-    async fn task(&self, id: TaskId, task: &Task) -> Result<Cause, Failure> {
+    async fn task(&self, id: TaskId, task: &Task) -> Result<Cause, Error> {
         let message = format!("it waits for {}", instance::task(id, task));
         let wait = self.db.about("wait", self.id());
         Ok(match &task.state {
@@ -212,7 +218,7 @@ impl Looking<'_> {
         Some(first.of_attempt(attempt))
     }
 
-    async fn stands(&self, child: &InstanceId) -> Result<&'static str, Failure> {
+    async fn stands(&self, child: &InstanceId) -> Result<&'static str, Error> {
         if !self.host.has_instance(child).await? {
             return Ok("not started yet");
         }

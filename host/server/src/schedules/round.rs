@@ -244,7 +244,7 @@ impl<'a> Round<'a> {
         let mut at = self.now;
         loop {
             let id = self.schedule.instance_of(at);
-            if at.0 % 1_000 != 0 && self.is_ours(&id)?.is_none() {
+            if !at.0.is_multiple_of(1_000) && self.is_ours(&id)?.is_none() {
                 return Ok((id, at));
             }
             at = at.after(1);

@@ -54,12 +54,19 @@ fn own(method: &str, route: &str) -> Option<Access> {
             "/instances"
             | "/instances/{id}"
             | "/instances/{id}/history"
+            | "/instances/{id}/why"
+            | "/instances/{id}/logs"
+            | "/instances/{id}/replay"
+            | "/instances/{id}/capsule"
             | "/schedules"
             | "/schedules/{name}"
             | "/schedules/{name}/next"
             | "/state"
             | "/state/{*key}"
             | "/modules"
+            | "/modules/{digest}"
+            | "/modules/{digest}/bytes"
+            | "/modules/{digest}/diff/{to}"
             | "/deployments",
         ) => Scope::Read,
         // Each asks for more itself, as far as it needs it.
@@ -80,11 +87,12 @@ fn own(method: &str, route: &str) -> Option<Access> {
             | "/schedules/{name}/resume"
             | "/schedules/{name}/trigger",
         ) => Scope::Operate,
-        ("DELETE", "/instances/{id}") => Scope::Operate,
+        ("DELETE", "/instances" | "/instances/{id}") => Scope::Operate,
         ("PUT" | "DELETE", "/schedules/{name}" | "/state/{*key}") => Scope::Operate,
         (
             "POST",
             "/modules"
+            | "/modules/gc"
             | "/instances/{id}/migrate"
             | "/deployments/rollback"
             | "/deployments/promote"

@@ -8,6 +8,7 @@ mod condition;
 mod document;
 mod filter;
 mod instances;
+mod look;
 mod modules;
 mod problem;
 mod schedules;
@@ -53,9 +54,17 @@ fn described() -> OpenApiRouter<Served> {
     OpenApiRouter::new()
         .routes(routes!(health))
         .routes(routes!(openapi))
-        .routes(routes!(instances::list, instances::start))
+        .routes(routes!(
+            instances::list,
+            instances::start,
+            instances::purge_all
+        ))
         .routes(routes!(instances::show, instances::purge))
         .routes(routes!(instances::history))
+        .routes(routes!(look::why))
+        .routes(routes!(look::logs))
+        .routes(routes!(look::replay))
+        .routes(routes!(look::capsule))
         .routes(routes!(told::raise_event))
         .routes(routes!(told::query))
         .routes(routes!(told::update))
@@ -74,6 +83,10 @@ fn described() -> OpenApiRouter<Served> {
         .routes(routes!(state::list))
         .routes(routes!(state::read, state::write, state::delete))
         .routes(routes!(modules::list, modules::deploy))
+        .routes(routes!(modules::collect))
+        .routes(routes!(modules::show))
+        .routes(routes!(modules::bytes))
+        .routes(routes!(modules::diff))
         .routes(routes!(modules::deployments))
         .routes(routes!(modules::rollback))
         .routes(routes!(modules::promote))

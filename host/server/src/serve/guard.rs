@@ -236,9 +236,9 @@ mod tests {
             if local {
                 request.extensions_mut().insert(Local);
             }
-            refusal(&tokens, &request)
+            granted(&tokens, &request)
         };
-        assert_eq!(request(false), Some(Refusal::Unknown));
-        assert_eq!(request(true), None);
+        assert_eq!(request(false), Err(Refusal::Unknown));
+        assert_eq!(request(true), Ok(Granted::all()));
     }
 }

@@ -53,6 +53,16 @@ impl From<&InstanceId> for Id {
 )]
 pub(crate) struct Called(String);
 
+impl Called {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(super) fn is(&self, name: &Name) -> bool {
+        self.0 == name.as_str()
+    }
+}
+
 impl From<&Name> for Called {
     fn from(name: &Name) -> Self {
         Self(name.as_str().to_owned())

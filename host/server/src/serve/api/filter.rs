@@ -70,26 +70,13 @@ impl PartialSchema for Tag {
 
 impl Filter {
     pub(super) fn query(&self, host: &Host) -> Result<Query, Problem> {
-        let words = |text: &Option<String>| -> Vec<String> {
-            let text = text.as_deref().unwrap_or_default();
-            text.split(',')
-                .filter(|it| !it.is_empty())
-                .map(str::to_owned)
-                .collect()
-        };
         let times =
             |name, text: &Option<String>| text.as_deref().map(|it| time(name, it)).transpose();
         let module = self.module.as_deref().map(|start| module(host, start));
         Ok(Query {
             workflow: self.workflow.clone(),
-            statuses: words(&self.status)
-                .iter()
-                .map(|it| status(it))
-                .collect::<Result<_, _>>()?,
-            tags: words(&self.tag)
-                .iter()
-                .map(|it| tag(it).map(|Tag(key, value)| (key, value)))
-                .collect::<Result<_, _>>()?,
+            statuses: statuses(self.status.as_deref())?,
+            tags: tags(self.tag.as_deref())?,
             parent: self.parent.clone(),
             module: module.transpose()?,
             created_from: times("created_after", &self.created_after)?,
@@ -100,6 +87,21 @@ impl Filter {
             ..Query::default()
         })
     }
+}
+
+/// The parts of a list with commas.
+fn words(text: Option<&str>) -> impl Iterator<Item = &str> {
+    let words = text.unwrap_or_default().split(',');
+    words.filter(|it| !it.is_empty())
+}
+
+pub(super) fn statuses(text: Option<&str>) -> Result<Vec<Status>, Problem> {
+    words(text).map(status).collect()
+}
+
+pub(super) fn tags(text: Option<&str>) -> Result<Vec<(String, String)>, Problem> {
+    let tags = words(text).map(|it| tag(it).map(|Tag(key, value)| (key, value)));
+    tags.collect()
 }
 
 /// The module whose digest begins so.

@@ -8,23 +8,23 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event as SentEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, ToSchema};
 
-use super::filter::{Filter, time};
+use super::filter::{Filter, Tag, statuses, tags, time};
 use super::{Answer, At, Body, Once, One, Parameters, Problem, shown};
 use crate::asking::Children;
 use crate::follow::Followed;
-use crate::narrate::Narrator;
+use crate::narrate::{Narrator, Told};
 use crate::serve::observe::Caller;
 use crate::serve::{Served, Stopping};
 use crate::start::{Reuse, StartRequest};
 use crate::starting::RerunRequest;
 use crate::view::{self, Called, HistoryRecord, Id};
-use crate::{Event, InstanceId, Name};
+use crate::{Event, InstanceId, Name, Query, Record};
 
 /// The longest that a request may wait for an instance.
 const WAIT_MAX: Duration = Duration::from_secs(300);
@@ -229,9 +229,12 @@ pub(super) async fn history(
     At(One { id }): At<One>,
     headers: HeaderMap,
 ) -> Answer {
-    let accepts = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok());
-    if accepts.is_some_and(|it| it.contains("text/event-stream")) {
-        let events = sent(Followed::new(&served.host, &id).await?, served.stopping);
+    if asks_for_events(&headers) {
+        let seen = Followed::new(&served.host, &id).await?;
+        let events = followed(seen, served.stopping, |told, record| {
+            let row = Narrator::view(told, record).to_string();
+            vec![SentEvent::default().event("record").data(row)]
+        });
         return Ok(Sse::new(events)
             .keep_alive(KeepAlive::default())
             .into_response());
@@ -251,24 +254,30 @@ pub(super) async fn history(
     Ok(shown(History { records: rows }).into_response())
 }
 
-/// It holds no host: a client may take its time.
-fn sent(
+pub(super) fn asks_for_events(headers: &HeaderMap) -> bool {
+    let accepts = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok());
+    accepts.is_some_and(|it| it.contains("text/event-stream"))
+}
+
+/// What there is to send of each record. It holds no host: a client may take its time.
+pub(super) fn followed(
     followed: Followed,
     stopping: Stopping,
+    events: impl Fn(&Told, &Record) -> Vec<SentEvent> + Send,
 ) -> impl Stream<Item = Result<SentEvent, Infallible>> + Send {
-    futures_util::stream::unfold(
+    let records = futures_util::stream::unfold(
         (followed, stopping),
         |(mut followed, stopping)| async move {
             let next = tokio::select! {
                 next = followed.next() => next,
                 () = stopping.told() => None,
             };
-            let (told, record) = next?;
-            let row = Narrator::view(&told, &record);
-            let event = SentEvent::default().event("record").data(row.to_string());
-            Some((Ok(event), (followed, stopping)))
+            Some((next?, (followed, stopping)))
         },
-    )
+    );
+    records.flat_map(move |(told, record)| {
+        futures_util::stream::iter(events(&told, &record).into_iter().map(Ok))
+    })
 }
 
 /// Where a rerun begins.
@@ -345,4 +354,71 @@ pub(super) async fn purge(
     let purged = served.host.purge(&id, children).await?;
     let purged = purged.iter().map(Into::into).collect();
     Ok(shown(Purged { purged }).into_response())
+}
+
+/// Which instances that have ended are removed: at least one of these says it, and all must fit.
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct PurgingAll {
+    #[param(value_type = Called)]
+    workflow: Option<Name>,
+    /// Any of these.
+    #[param(value_type = Vec<view::Status>, style = Form, explode = false)]
+    status: Option<String>,
+    /// All of these, each `KEY=VALUE`.
+    #[param(value_type = Vec<Tag>, style = Form, explode = false)]
+    tag: Option<String>,
+    /// Those to which nothing has happened since.
+    #[param(value_type = String, format = DateTime)]
+    updated_before: Option<String>,
+    /// Removes none, and says which would be.
+    dry_run: bool,
+}
+
+/// Removes instances that have ended
+#[utoipa::path(
+    delete, path = "/instances", tag = "instances", operation_id = "purge_instances",
+    params(PurgingAll),
+    responses((status = 200, description = "Those that fit are removed.", body = Purged)),
+    extensions(("x-problems" = json!(["bad-parameter"]))),
+)]
+pub(super) async fn purge_all(
+    State(served): State<Served>,
+    Parameters(chosen): Parameters<PurgingAll>,
+) -> Answer {
+    let query = chosen.query()?;
+    let purged = match chosen.dry_run {
+        false => served.host.purge_all(query).await?,
+        true => served.host.purgeable(query).await?,
+    };
+    let purged = purged.iter().map(Into::into).collect();
+    Ok(shown(Purged { purged }).into_response())
+}
+
+impl PurgingAll {
+    fn query(&self) -> Result<Query, Problem> {
+        let statuses = statuses(self.status.as_deref())?;
+        if let Some(status) = statuses.iter().find(|it| !it.has_ended()) {
+            let why = format!("what is {} has not ended", status.as_str());
+            return Err(Problem::bad_parameter("status", &why));
+        }
+        let before = self.updated_before.as_deref();
+        let query = Query {
+            workflow: self.workflow.clone(),
+            tags: tags(self.tag.as_deref())?,
+            updated_before: before.map(|it| time("updated_before", it)).transpose()?,
+            statuses,
+            ..Query::default()
+        };
+        let says_nothing = query.workflow.is_none()
+            && query.tags.is_empty()
+            && query.statuses.is_empty()
+            && query.updated_before.is_none();
+        if says_nothing {
+            let why = "say at least one of workflow, status, tag and updated_before";
+            return Err(Problem::bad_request(why.to_owned()));
+        }
+        Ok(query)
+    }
 }

@@ -2,20 +2,21 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
-use wfhost_core::{DeploymentNumber, Share};
+use wfhost_core::interface::InterfaceDiff;
+use wfhost_core::{DeploymentNumber, ModuleInfo, Share};
 
 use super::filter::{module, page};
-use super::{At, Body, One, Parameters, Problem, Whole, shown};
-use crate::host::Upload;
+use super::{Answer, At, Body, One, Parameters, Problem, Whole, shown};
+use crate::host::{Host, Upload, blocking};
 use crate::migrate::{DeployOptions, MigrateRequest, ResetRequest, Upgrade};
 use crate::plan::PlanOptions;
 use crate::serve::Served;
-use crate::{Names, view};
+use crate::{GcOptions, Names, view};
 
 /// The modules that there are.
 #[derive(Serialize, ToSchema)]
@@ -36,6 +37,128 @@ pub(super) async fn list(State(served): State<Served>) -> Result<Json<Value>, Pr
     Ok(shown(Modules {
         modules: modules.collect(),
     }))
+}
+
+/// The module that a call is about.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct ByDigest {
+    /// Its digest; the begin of it is enough.
+    #[param(value_type = String, pattern = "^(sha256:)?[0-9a-f]{1,64}$")]
+    digest: String,
+}
+
+impl ByDigest {
+    fn info(&self, host: &Host) -> Result<ModuleInfo, Problem> {
+        let digest = module(host, &self.digest)?;
+        let found = host.modules()?.into_iter().find(|it| it.digest == digest);
+        found.ok_or_else(|| crate::Error::NoSuchModule { module: digest }.into())
+    }
+}
+
+/// A module, and why it stays.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Needed {
+    #[serde(flatten)]
+    module: view::Module,
+    needs: Vec<view::Need>,
+}
+
+/// Shows a module, and why it stays
+#[utoipa::path(
+    get, path = "/modules/{digest}", tag = "modules", operation_id = "show_module",
+    params(ByDigest),
+    responses((status = 200, description = "The module.", body = Needed)),
+    extensions(("x-problems" = json!(["bad-parameter", "no-such-module", "ambiguous-module"]))),
+)]
+pub(super) async fn show(State(served): State<Served>, At(named): At<ByDigest>) -> Answer {
+    let info = named.info(&served.host)?;
+    let needs = served.host.module_needs(true).await?.into_iter();
+    let needs = needs.filter(|it| it.digest == info.digest);
+    let needs = needs.flat_map(|it| it.needs);
+    let row = Needed {
+        module: view::bound(&info, &served.host.bindings()?),
+        needs: needs.map(|it| (&it).into()).collect(),
+    };
+    Ok(shown(row).into_response())
+}
+
+/// Hands out a module's bytes, as they were deployed
+#[utoipa::path(
+    get, path = "/modules/{digest}/bytes", tag = "modules", operation_id = "export_module",
+    params(ByDigest),
+    responses((
+        status = 200, description = "The module.", content_type = "application/wasm", body = Whole,
+    )),
+    extensions(("x-problems" = json!(["bad-parameter", "no-such-module", "ambiguous-module"]))),
+)]
+pub(super) async fn bytes(State(served): State<Served>, At(named): At<ByDigest>) -> Answer {
+    let info = named.info(&served.host)?;
+    let host = served.host;
+    let bytes = blocking(move || host.module_bytes(info.digest)).await?;
+    let kind = [(header::CONTENT_TYPE, "application/wasm")];
+    Ok((kind, bytes).into_response())
+}
+
+/// The modules that are compared.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct Pair {
+    /// The digest of the one before; the begin of it is enough.
+    #[param(value_type = String, pattern = "^(sha256:)?[0-9a-f]{1,64}$")]
+    digest: String,
+    /// The digest of the one after.
+    #[param(value_type = String, pattern = "^(sha256:)?[0-9a-f]{1,64}$")]
+    to: String,
+}
+
+/// Compares what two modules offer and want
+#[utoipa::path(
+    get, path = "/modules/{digest}/diff/{to}", tag = "modules", operation_id = "diff_modules",
+    params(Pair),
+    responses((status = 200, description = "What differs.", body = view::InterfaceDiff)),
+    extensions(("x-problems" = json!(["bad-parameter", "no-such-module", "ambiguous-module"]))),
+)]
+pub(super) async fn diff(
+    State(served): State<Served>,
+    At(Pair { digest, to }): At<Pair>,
+) -> Answer {
+    let from = ByDigest { digest }.info(&served.host)?;
+    let to = ByDigest { digest: to }.info(&served.host)?;
+    let diff = InterfaceDiff::between(&from, &to, wfhost_sandbox::reaches_outside);
+    Ok(shown(view::InterfaceDiff::from(&diff)).into_response())
+}
+
+/// What is removed.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schema(as = Collect)]
+pub(super) struct Collecting {
+    /// Removes none, and says which would be.
+    dry_run: bool,
+    /// Also what only the next rollback needs.
+    forget_rollback: bool,
+}
+
+/// Removes modules that nothing needs
+#[utoipa::path(
+    post, path = "/modules/gc", tag = "modules", operation_id = "collect_modules",
+    request_body = Option<Collecting>,
+    responses((status = 200, description = "Which went, and why others stay.", body = view::Tidied)),
+)]
+pub(super) async fn collect(
+    State(served): State<Served>,
+    Body(Collecting {
+        dry_run,
+        forget_rollback,
+    }): Body<Collecting>,
+) -> Answer {
+    let options = GcOptions {
+        keep_for_rollback: !forget_rollback,
+        dry_run,
+    };
+    let done = served.host.collect_modules(options).await?;
+    Ok(shown(view::Tidied::from(&done)).into_response())
 }
 
 /// How the module that is the body is deployed, as `wfhost deploy` says.
