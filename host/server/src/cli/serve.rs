@@ -263,24 +263,11 @@ async fn renewing(tls: Option<Tls>) {
     let Some(tls) = tls else {
         return std::future::pending().await;
     };
-    let written = || {
-        tls.files()
-            .map(|path| std::fs::metadata(path).and_then(|it| it.modified()).ok())
-    };
-    let mut seen = written();
     loop {
         tokio::time::sleep(CERTIFICATE_LOOK).await;
-        let now = written();
-        if now == seen {
-            continue;
-        }
         match tls.read_again() {
-            Ok(other) => {
-                seen = now;
-                if other {
-                    say(format_args!("the certificate was renewed"));
-                }
-            }
+            Ok(true) => say(format_args!("the certificate was renewed")),
+            Ok(false) => {}
             // Perhaps only one of the two is there so far.
             Err(error) => say(format_args!("{error}; the certificate stays as it was")),
         }

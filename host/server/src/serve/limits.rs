@@ -37,6 +37,10 @@ pub(super) enum Limit {
 
 pub(super) async fn limit(State(served): State<Served>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
+    if served.host.failure().is_some() {
+        // Until the way in leads to the next host.
+        return Failed::of(&served.host).answer(&path);
+    }
     let answered = match limited(&served, request, next).await {
         Ok(response) => response,
         Err(limit) => limit.answer(&path),

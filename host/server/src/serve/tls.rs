@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::time::SystemTime;
 
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
@@ -81,8 +82,10 @@ impl Tls {
             key: key.to_owned(),
             provider: Arc::new(ring::default_provider()),
         };
-        let (found, provider) = (files.read()?, Arc::clone(&files.provider));
-        let shown = Arc::new(Shown(RwLock::new(Arc::new(found))));
+        // In this order: what is written meanwhile is read again.
+        let written = files.written();
+        let (pair, provider) = (Arc::new(files.read()?), Arc::clone(&files.provider));
+        let shown = Arc::new(Shown(RwLock::new(Read { pair, written })));
         let config =
             ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let config = config.map_err(|source| files.unusable(source))?;
@@ -96,23 +99,21 @@ impl Tls {
         })
     }
 
-    /// Reads the files again. Connections that there are go on as they are; new ones see what was
-    /// read. Says whether the certificate is another one.
+    /// Reads the files again if one was written since they were read. Connections that there are go
+    /// on as they are; new ones see what was read. Says whether the certificate is another one.
     ///
     /// # Errors
-    /// As [`Tls::open`]; then what was read before stays.
+    /// As [`Tls::open`]; then what was read before stays, until a file is written again.
     pub fn read_again(&self) -> Result<bool, TlsError> {
+        let written = self.files.written();
+        if std::mem::replace(&mut self.shown.change().written, written) == written {
+            return Ok(false);
+        }
         let found = Arc::new(self.files.read()?);
-        let mut shown = self.shown.0.write().unwrap_or_else(PoisonError::into_inner);
-        let other = shown.cert != found.cert;
-        *shown = found;
+        let mut shown = self.shown.change();
+        let other = shown.pair.cert != found.cert;
+        shown.pair = found;
         Ok(other)
-    }
-
-    /// The files, for those who look whether they have changed.
-    #[must_use]
-    pub fn files(&self) -> [&Path; 2] {
-        [&self.files.certificate, &self.files.key]
     }
 
     pub(super) fn acceptor(&self) -> &TlsAcceptor {
@@ -120,7 +121,15 @@ impl Tls {
     }
 }
 
+/// When the files were last written, the certificate and the key.
+type Written = [Option<SystemTime>; 2];
+
 impl Files {
+    fn written(&self) -> Written {
+        [&self.certificate, &self.key]
+            .map(|path| std::fs::metadata(path).and_then(|it| it.modified()).ok())
+    }
+
     fn read(&self) -> Result<CertifiedKey, TlsError> {
         let unreadable = |what, path: &Path| {
             let path = path.to_owned();
@@ -148,13 +157,26 @@ impl Files {
     }
 }
 
-/// The certificate that is shown now.
+/// What is shown now.
 #[derive(Debug)]
-struct Shown(RwLock<Arc<CertifiedKey>>);
+struct Shown(RwLock<Read>);
+
+/// What was read last, and how the files were then.
+#[derive(Debug)]
+struct Read {
+    pair: Arc<CertifiedKey>,
+    written: Written,
+}
+
+impl Shown {
+    fn change(&self) -> RwLockWriteGuard<'_, Read> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Some(Arc::clone(&shown))
+        Some(Arc::clone(&shown.pair))
     }
 }
