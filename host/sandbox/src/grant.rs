@@ -147,6 +147,11 @@ impl Grants {
         }
     }
 
+    /// The activities that have something of their own.
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        self.by_name.keys()
+    }
+
     pub(crate) fn of(&self, activity: &Name) -> Arc<Grant> {
         let own = self.by_name.get(activity);
         Arc::clone(own.unwrap_or(&self.everybody))

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use wfhost_core::{Name, Role};
 
 use super::hosting::Hosting;
 use super::start::deploy;
@@ -146,6 +147,7 @@ impl Serve {
             path.display(),
             addresses.join(", ")
         ));
+        warn_of_unknown(&host, &plan.options)?;
         let mut watched = plan.watch.as_deref().map(Watched::new).transpose()?;
         let tls = plan.serving.tls.clone();
         let stop = async {
@@ -253,6 +255,21 @@ fn warn_of_plain(address: SocketAddr, serving: &ServeOptions) {
              (--tls-cert, --tls-key), or put a proxy that does in front"
         ));
     }
+}
+
+/// A name that is written wrongly grants nothing to anybody.
+fn warn_of_unknown(host: &Host, options: &Options) -> Result<(), Error> {
+    let bindings = host.bindings()?;
+    let is_known = |activity: &&Name| {
+        let mut activities = bindings.iter().filter(|(role, ..)| *role == Role::Activity);
+        activities.any(|(_, name, _)| name == *activity)
+    };
+    for activity in options.grants.names().filter(|it| !is_known(it)) {
+        say(format_args!(
+            "warning: something is granted to the activity `{activity}`, which no module offers so far"
+        ));
+    }
+    Ok(())
 }
 
 /// How often to look whether the files of the certificate have changed.

@@ -85,8 +85,8 @@ impl Source {
                 let table = path.strip_suffix(key).unwrap_or(&path);
                 unknown_key(key, table.trim_end_matches('.'), &known)
             }
-            None if path == "." => error.message().to_owned(),
-            None => format!("`{path}`: {}", error.message()),
+            None if path == "." => plain(error.message()),
+            None => format!("`{path}`: {}", plain(error.message())),
         };
         self.found(error, what)
     }
@@ -101,6 +101,16 @@ impl Source {
             },
         }
     }
+}
+
+/// What serde says of numbers, without the types of this program.
+fn plain(message: &str) -> String {
+    ["usize", "u64", "u32"]
+        .iter()
+        .fold(message.to_owned(), |text, kind| {
+            text.replace(&format!("a nonzero {kind}"), "a whole number from 1")
+                .replace(&format!("expected {kind}"), "expected a whole number")
+        })
 }
 
 /// The key that serde does not know and those that it does, from what it says: ``unknown field `a`,

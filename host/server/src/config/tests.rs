@@ -132,7 +132,7 @@ fn a_value_that_does_not_fit_is_refused_with_its_line_and_what_would_fit() {
     );
     check(
         "[requests]\nconnections_max = 0",
-        "expected a nonzero usize",
+        "expected a whole number from 1",
     );
     check(
         "[guests]\nmemory_bytes_max = -1",
