@@ -49,7 +49,10 @@ fn a_good_configuration_is_checked_without_a_data_file_and_flags_win_over_it() {
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert_eq!(shell.files(), ["data", "wfhost.toml"]);
     let server = Server::configured(shell, &text.replace("256", "127"), &["--db", "b.redb"]);
-    assert_eq!(server.shell.files(), ["b.redb", "data", "wfhost.toml"]);
+    assert_eq!(
+        server.shell.files(),
+        ["b.redb", "b.redb.sock", "data", "wfhost.toml"]
+    );
     let start = json!({ "workflow": "Script", "id": "a", "input": [] });
     assert_eq!(server.post("/api/v1/instances", &start).status, 201);
     let again = server.again();

@@ -210,7 +210,7 @@ fn metrics_are_guarded_as_the_rest_is() {
 
 #[test]
 fn the_log_is_json_line_by_line_and_tells_of_lives_stalls_and_failures() {
-    let level = "info,wfhost::http=debug";
+    let level = "info,wfhost=debug";
     let server = Server::start(&["--log", "json", "--log-level", level]);
     start(
         &server,
@@ -288,7 +288,7 @@ fn what_cannot_be_observed_so_is_refused_and_leaves_no_file() {
 /// Whoever reads the log of a host may stop to do so.
 #[test]
 fn a_log_that_nobody_reads_holds_nobody_up() {
-    let level = "info,wfhost::http=debug";
+    let level = "info,wfhost=debug";
     let mut server = Server::start(&["--log-level", level]);
     // Each is three lines of more than a hundred bytes: more than a pipe takes.
     for number in 0..400 {

@@ -55,7 +55,7 @@ async fn serving(token: Option<&str>, calls: impl FnOnce(&Client) + Send + 'stat
     let calls = tokio::task::spawn_blocking(move || calls(&client));
     let stop = async { calls.await.unwrap() };
     let beside = async |_: &Host| {};
-    let served = serve(host, vec![listener], options, stop, beside);
+    let served = serve(host, vec![listener], None, options, stop, beside);
     served.await.unwrap();
 }
 

@@ -1,8 +1,6 @@
 //! A command as a value: carried out in this process, or by the running host that has the data
 //! file.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use super::terminal::arguments;
@@ -63,16 +61,5 @@ impl Call {
     /// Here, on the data file or, called by somebody, on the running host.
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         self.command.run(self.uploads).await
-    }
-}
-
-impl Command {
-    /// The file that it writes where it was called, if it writes one.
-    pub(super) fn output(&self) -> Option<&Path> {
-        match self {
-            Self::Export(export) => Some(export.output()),
-            Self::Modules(modules) => modules.output(),
-            _ => None,
-        }
     }
 }

@@ -87,7 +87,7 @@ impl Engine {
     fn end_of(&self, instance: &Instance) -> TurningPoint {
         let (status, metrics) = (instance.status(), &self.telemetry.metrics);
         metrics.instance_ended(&instance.started().workflow, status);
-        let wanted = Events::want_lives();
+        let wanted = Events::want_end(status);
         if !wanted && self.telemetry.traces.is_none() {
             let (event, span) = (None, None);
             return TurningPoint { event, span };

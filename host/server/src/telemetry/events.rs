@@ -66,9 +66,18 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Whether anybody wants to know of starts and ends.
+    /// Whether anybody wants to know of starts, and of ends as they should be: a host has thousands
+    /// of them a second.
     pub(crate) fn want_lives() -> bool {
-        tracing::enabled!(target: "wfhost::instance", tracing::Level::INFO)
+        tracing::enabled!(target: "wfhost::instance", tracing::Level::DEBUG)
+    }
+
+    /// Whether anybody wants to know of such an end.
+    pub(crate) fn want_end(status: Status) -> bool {
+        match status {
+            Status::Completed => Self::want_lives(),
+            _ => tracing::enabled!(target: "wfhost::instance", tracing::Level::INFO),
+        }
     }
 
     /// Whether anybody wants to know of what went wrong.
@@ -147,11 +156,17 @@ fn write(events: &Receiver<Message>) {
 
 fn log(event: Event) {
     match event {
-        Event::Started { about, parent } => info!(
+        Event::Started { about, parent } => debug!(
             target: "wfhost::instance",
             instance = %about.id, run = %about.run, workflow = %about.workflow,
             module = %about.module, parent = parent.map(tracing::field::display),
             "instance started"
+        ),
+        Event::Ended { about, status, .. } if status == Status::Completed => debug!(
+            target: "wfhost::instance",
+            instance = %about.id, run = %about.run, workflow = %about.workflow,
+            module = %about.module, status = status.as_str(),
+            "instance ended"
         ),
         Event::Ended { about, status, why } => info!(
             target: "wfhost::instance",
