@@ -186,7 +186,7 @@ impl Schedules {
             let changed = vec![(name.clone(), standing)];
             self.stand(&mut entries, changed).await?;
         }
-        Ok(find(&entries, name)?.clone())
+        self.as_it_stands(find(&entries, name)?)
     }
 
     async fn put(&self, schedule: Schedule) -> Result<(Scheduled, bool), Error> {
@@ -194,7 +194,7 @@ impl Schedules {
         let now = self.engine.now();
         let before = entries.get(&schedule.name).map(|entry| &entry.scheduled);
         if let Some(before) = before.filter(|before| before.schedule == schedule) {
-            return Ok((before.clone(), false));
+            return Ok((self.as_it_stands(before)?, false));
         }
         schedule.check(now)?;
         let (standing, new) = match before {
@@ -211,7 +211,7 @@ impl Schedules {
         let entry = Entry::new(schedule, standing);
         let put = entry.scheduled.clone();
         blocking(move || Ok(store.put_schedule(&put.schedule, &put.standing)?)).await?;
-        let put = entry.scheduled.clone();
+        let put = self.as_it_stands(&entry.scheduled)?;
         entries.insert(put.schedule.name.clone(), entry);
         self.look_again();
         Ok((put, new))
@@ -240,8 +240,8 @@ impl Schedules {
     }
 
     /// A schedule with those of its instances that have not ended now.
-    fn as_it_stands(&self, entry: &Entry) -> Result<Scheduled, Error> {
-        let mut scheduled = entry.scheduled.clone();
+    fn as_it_stands(&self, scheduled: &Scheduled) -> Result<Scheduled, Error> {
+        let mut scheduled = scheduled.clone();
         round::forget_ended(&self.engine.store, &mut scheduled.standing)?;
         Ok(scheduled)
     }
@@ -261,7 +261,8 @@ impl Host {
     /// If the data file failed.
     pub async fn schedules(&self) -> Result<Vec<Scheduled>, Error> {
         let entries = self.schedules.entries().await?;
-        let all = entries.values().map(|it| self.schedules.as_it_stands(it));
+        let all = entries.values().map(|it| &it.scheduled);
+        let all = all.map(|it| self.schedules.as_it_stands(it));
         let all = all.collect::<Result<_, _>>()?;
         drop(entries);
         self.shown(all).await
@@ -273,8 +274,7 @@ impl Host {
     /// If there is none of that name.
     pub async fn schedule(&self, name: &ScheduleName) -> Result<Scheduled, Error> {
         let entries = self.schedules.entries().await?;
-        find(&entries, name)?;
-        let scheduled = self.schedules.as_it_stands(&entries[name])?;
+        let scheduled = self.schedules.as_it_stands(find(&entries, name)?)?;
         drop(entries);
         self.shown(scheduled).await
     }
