@@ -22,8 +22,9 @@ use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Number, Value};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -176,6 +177,18 @@ impl<T: DeserializeOwned> FromRequest<Served> for Body<T> {
         let fields = serde_json::from_str(text);
         fields.map(Self).map_err(|error| Problem::bad_body(&error))
     }
+}
+
+/// A whole number of a body, if it is there. JSON knows one kind of numbers: 3.0 is 3.
+fn whole<'de, D: Deserializer<'de>>(number: D) -> Result<Option<u64>, D::Error> {
+    let Some(number) = Option::<Number>::deserialize(number)? else {
+        return Ok(None);
+    };
+    let float = number.as_f64().filter(|it| it.fract() == 0.0);
+    let float = float.filter(|it| (0.0..u64::MAX as f64).contains(it));
+    let whole = number.as_u64().or(float.map(|it| it as u64));
+    let none = || D::Error::custom(format!("{number} is no whole number from 0 on"));
+    whole.map(Some).ok_or_else(none)
 }
 
 /// A body that is one payload; an empty one is null.

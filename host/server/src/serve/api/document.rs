@@ -53,6 +53,7 @@ pub(in crate::serve) fn document() -> Value {
         object(item).values_mut().for_each(complete);
     }
     present(&mut document);
+    bound(&mut document);
     document["components"]["securitySchemes"] = json!({
         "bearer": { "type": "http", "scheme": "bearer" },
         "dapr": { "type": "apiKey", "in": "header", "name": "dapr-api-token" },
@@ -160,6 +161,25 @@ fn refusal(problems: &[(&str, &str)]) -> Value {
             { "type": "object", "properties": { "code": { "enum": codes } } },
         ] } } },
     })
+}
+
+/// A number that is stored in so many bits has a maximum.
+fn bound(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            let maximum = match fields.get("format").and_then(Value::as_str) {
+                Some("uint32") => Some(u64::from(u32::MAX)),
+                Some("uint64") => Some(u64::MAX),
+                _ => None,
+            };
+            if let Some(maximum) = maximum {
+                fields.entry("maximum").or_insert(maximum.into());
+            }
+            fields.values_mut().for_each(bound);
+        }
+        Value::Array(items) => items.iter_mut().for_each(bound),
+        _ => {}
+    }
 }
 
 /// A field of an answer that can be null is never left out, unlike one of a request.

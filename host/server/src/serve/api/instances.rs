@@ -15,7 +15,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, ToSchema};
 
 use super::filter::{Filter, Tag, statuses, tags, time};
-use super::{Answer, At, Body, Once, One, Parameters, Problem, shown};
+use super::{Answer, At, Body, Once, One, Parameters, Problem, shown, whole};
 use crate::asking::Children;
 use crate::follow::Followed;
 use crate::narrate::{Narrator, Told};
@@ -286,6 +286,7 @@ pub(super) fn followed(
 #[schema(as = Rerun)]
 pub(super) struct Again {
     /// The first turn that is taken anew; left out: all are.
+    #[serde(deserialize_with = "whole")]
     from_turn: Option<u64>,
     /// Left out: one is made up.
     #[schema(value_type = Option<Id>)]

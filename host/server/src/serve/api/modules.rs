@@ -11,7 +11,7 @@ use wfhost_core::interface::InterfaceDiff;
 use wfhost_core::{DeploymentNumber, ModuleInfo, Share};
 
 use super::filter::{module, page};
-use super::{Answer, At, Body, One, Parameters, Problem, Whole, shown};
+use super::{Answer, At, Body, One, Parameters, Problem, Whole, shown, whole};
 use crate::host::{Host, Upload, blocking};
 use crate::migrate::{DeployOptions, MigrateRequest, ResetRequest, Upgrade};
 use crate::plan::PlanOptions;
@@ -315,6 +315,7 @@ pub(super) struct Back {
     /// Who does it, in their words.
     by: Option<String>,
     /// To how names stood after the deployment of this number; left out: before the last one.
+    #[serde(deserialize_with = "whole")]
     to: Option<u64>,
 }
 
@@ -390,6 +391,7 @@ pub(super) struct Moving {
     /// Even if payloads or options of its past differ.
     allow_input_changes: bool,
     /// Loses the turns from this one on, and goes on from there.
+    #[serde(deserialize_with = "whole")]
     reset_to: Option<u64>,
     /// With `reset_to`: changes nothing, and says what would be lost.
     dry_run: bool,
