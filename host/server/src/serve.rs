@@ -42,6 +42,7 @@ use crate::error::Error;
 use crate::host::Host;
 use connections::{Connections, Listener};
 use entrance::Entrance;
+use limits::Room;
 use local::Local;
 use recovery::{Failed, open_again};
 use webhooks::Webhooks;
@@ -58,6 +59,8 @@ pub struct ServeOptions {
     pub state_store: String,
     /// The largest body of a request, in bytes.
     pub body_bytes_max: usize,
+    /// All bodies of requests under way together, in bytes. Who comes then waits for room.
+    pub bodies_bytes_max: usize,
     /// How long a body may pause on its way before its request is given up.
     pub body_pause_max: Duration,
     /// How long a connection may take to bring the whole head of a request, its first or its next,
@@ -86,6 +89,7 @@ impl Default for ServeOptions {
             state_store: "statestore".into(),
             // The largest payload and module, and what stands around them.
             body_bytes_max: 72 * 1024 * 1024,
+            bodies_bytes_max: 512 * 1024 * 1024,
             body_pause_max: Duration::from_secs(30),
             head_time_max: Duration::from_secs(30),
             // With what else a host opens below the 1,024 files that a process usually may.
@@ -133,6 +137,8 @@ struct Served {
     stop: Arc<watch::Sender<bool>>,
     /// One for each request that may be under way and changes something.
     places: Arc<Semaphore>,
+    /// For what requests bring.
+    room: Room,
     /// Those that other processes were given.
     commands: Commands,
 }
@@ -144,6 +150,7 @@ impl Served {
             host: Arc::new(host),
             webhooks: Webhooks::default(),
             places: Arc::new(Semaphore::new(options.in_flight_max)),
+            room: Room::new(&options),
             options: Arc::new(options),
             stopping: Stopping(stopping),
             stop: Arc::new(tell),
@@ -160,6 +167,7 @@ impl Served {
             stopping,
             stop,
             places,
+            room,
             commands,
         } = self;
         let with = |host| Self {
@@ -169,6 +177,7 @@ impl Served {
             stopping,
             stop,
             places,
+            room,
             commands,
         };
         (with, host)

@@ -61,6 +61,7 @@ pub(crate) enum LogFormat {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Requests {
     body_bytes_max: Option<NonZeroUsize>,
+    bodies_bytes_max: Option<NonZeroUsize>,
     body_pause_max: Option<Time>,
     head_time_max: Option<Time>,
     connections_max: Option<NonZeroUsize>,
@@ -73,6 +74,7 @@ pub(crate) struct Requests {
 impl Requests {
     pub(crate) fn put(&self, options: &mut ServeOptions) {
         put(self.body_bytes_max, &mut options.body_bytes_max);
+        put(self.bodies_bytes_max, &mut options.bodies_bytes_max);
         put(self.body_pause_max, &mut options.body_pause_max);
         put(self.head_time_max, &mut options.head_time_max);
         put(self.connections_max, &mut options.connections_max);

@@ -11,6 +11,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::access::{Access, access};
 use super::api::Problem;
@@ -63,11 +64,14 @@ async fn limited(served: &Served, request: Request, next: Next) -> Result<Respon
         strained(served)?;
     }
     let bytes_max = served.webhooks.body_bytes_max(request.uri().path());
-    let bytes_max = bytes_max.map_or(served.options.body_bytes_max, |of_hook| {
-        of_hook.min(served.options.body_bytes_max)
-    });
+    let bytes_max = match access {
+        // Whoever need not say who he is has nothing to bring.
+        Access::Open => OPEN_BODY_BYTES_MAX,
+        Access::Scope(_) => bytes_max.unwrap_or(usize::MAX),
+    };
+    let bytes_max = bytes_max.min(served.options.body_bytes_max);
     let pause_max = served.options.body_pause_max;
-    let request = with_body(request, bytes_max, pause_max).await?;
+    let (request, _room) = with_body(request, bytes_max, pause_max, &served.room).await?;
     let _under_way = match makes_work {
         true => Some(
             Arc::clone(&served.places)
@@ -110,27 +114,66 @@ fn check(
     Ok(())
 }
 
-/// The request once its body is here, so that a slow client holds nothing but its connection.
+/// The largest body of a request that anybody may send, in bytes.
+const OPEN_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Room for the bodies of all requests under way together, in units that fit a semaphore.
+#[derive(Clone)]
+pub(super) struct Room(Arc<Semaphore>);
+
+/// How many bytes a unit of [`Room`] is.
+const ROOM_UNIT_BYTES: usize = 1_024;
+
+impl Room {
+    /// At least the largest body has room.
+    pub(super) fn new(options: &ServeOptions) -> Self {
+        let bytes = options.bodies_bytes_max.max(options.body_bytes_max);
+        let units = bytes.div_ceil(ROOM_UNIT_BYTES) + 1;
+        Self(Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))))
+    }
+
+    /// Waits until there is room for so many bytes more.
+    async fn take(&self, bytes: usize, held: &mut Option<OwnedSemaphorePermit>) {
+        let units = u32::try_from(bytes.div_ceil(ROOM_UNIT_BYTES)).unwrap_or(u32::MAX);
+        let more = Arc::clone(&self.0).acquire_many_owned(units).await;
+        let more = more.expect("nobody closes it");
+        match held {
+            Some(held) => held.merge(more),
+            None => *held = Some(more),
+        }
+    }
+}
+
+/// The request once its body is here, so that a slow client holds nothing but its connection; and
+/// the room that the body takes.
 async fn with_body(
     request: Request,
     bytes_max: usize,
     pause_max: Duration,
-) -> Result<Request, Limit> {
+    room: &Room,
+) -> Result<(Request, Option<OwnedSemaphorePermit>), Limit> {
     let (parts, body) = request.into_parts();
     let mut body = Limited::new(body, bytes_max);
-    let mut frames = Vec::new();
+    let (mut frames, mut held) = (Vec::new(), None);
     loop {
         let frame = tokio::time::timeout(pause_max, body.frame()).await;
-        match frame.map_err(|_| Limit::Slow { pause_max })? {
+        let frame = match frame.map_err(|_| Limit::Slow { pause_max })? {
             None => break,
-            Some(Ok(frame)) => frames.extend(frame.into_data()),
+            Some(Ok(frame)) => frame,
             Some(Err(error)) if error.is::<LengthLimitError>() => {
                 return Err(Limit::TooLarge { bytes_max });
             }
             Some(Err(error)) => return Err(Limit::Broken(error.to_string())),
-        }
+        };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        let taken = tokio::time::timeout(pause_max, room.take(data.len(), &mut held)).await;
+        taken.map_err(|_| Limit::Busy("there is no room for more bodies".into()))?;
+        frames.push(data);
     }
-    Ok(Request::from_parts(parts, Body::from(joined(frames))))
+    let request = Request::from_parts(parts, Body::from(joined(frames)));
+    Ok((request, held))
 }
 
 /// Mostly there is one, which is not copied.
@@ -250,6 +293,41 @@ mod tests {
         ] {
             let (status, ..) = answer(method, path).await;
             assert_ne!(status, StatusCode::TOO_MANY_REQUESTS, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn bodies_have_no_more_room_than_there_is_and_leave_it() {
+        let options = ServeOptions {
+            body_bytes_max: 4_096,
+            bodies_bytes_max: 4_096,
+            ..ServeOptions::default()
+        };
+        let room = Room::new(&options);
+        let body = async |bytes: usize| {
+            let request = Request::new(Body::from(vec![b' '; bytes]));
+            with_body(request, 4_096, Duration::ZERO, &room).await
+        };
+        let held = body(4_096).await.unwrap();
+        assert!(matches!(body(2_048).await, Err(Limit::Busy(_))));
+        // What brings nothing needs none.
+        assert!(body(0).await.is_ok());
+        drop(held);
+        assert!(body(4_096).await.is_ok());
+        assert!(matches!(body(4_097).await, Err(Limit::TooLarge { .. })));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_need_not_say_who_he_is_brings_no_large_body() {
+        let host = Host::in_memory(Options::default()).unwrap();
+        let router = router(Served::new(host, ServeOptions::default()));
+        for (bytes, status) in [
+            (OPEN_BODY_BYTES_MAX, StatusCode::OK),
+            (OPEN_BODY_BYTES_MAX + 1, StatusCode::PAYLOAD_TOO_LARGE),
+        ] {
+            let request = Request::get("/api/v1/health").body(Body::from(vec![b' '; bytes]));
+            let response = router.clone().oneshot(request.unwrap()).await.unwrap();
+            assert_eq!(response.status(), status, "{bytes}");
         }
     }
 
