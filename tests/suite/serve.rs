@@ -59,34 +59,41 @@ fn one_host_serves_a_file_and_stops_when_it_is_told() {
     }
 }
 
-/// A client that never sent the rest of its request kept the host for ever.
+/// A client that never sent the rest of its request kept the host: for ever, and then for as long as
+/// requests under way may take.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_go_on_does_not_keep_the_host() {
-    let host = wfhost::Host::in_memory(wfhost::Options::default()).unwrap();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let options = wfhost::serve::ServeOptions {
-        stop_time_max: std::time::Duration::ZERO,
-        ..Default::default()
-    };
-    let (begun, begins) = tokio::sync::oneshot::channel();
-    let client = std::thread::spawn(move || {
-        let mut stream = std::net::TcpStream::connect(address).unwrap();
-        let half = "POST /api/v1/instances HTTP/1.1\r\nhost: localhost\r\n\
-                    expect: 100-continue\r\ncontent-length: 99\r\n\r\n";
-        stream.write_all(half.as_bytes()).unwrap();
-        // A handler waits for the body now.
-        let mut told = [0; 12];
-        stream.read_exact(&mut told).unwrap();
-        assert_eq!(&told, b"HTTP/1.1 100");
-        begun.send(()).unwrap();
-        stream
-    });
-    let stop = async { begins.await.unwrap() };
-    wfhost::serve::serve(host, vec![listener], None, options, stop, async |_| {})
-        .await
-        .unwrap();
-    drop(client.join().unwrap());
+    for half in [
+        "GET /api/v1/heal",
+        "POST /api/v1/instances HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99\r\n\r\n{",
+    ] {
+        let host = wfhost::Host::in_memory(wfhost::Options::default()).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let options = wfhost::serve::ServeOptions {
+            // Nobody waits for that.
+            stop_time_max: std::time::Duration::from_secs(3_600),
+            ..Default::default()
+        };
+        let (begun, begins) = tokio::sync::oneshot::channel::<()>();
+        let client = std::thread::spawn(move || {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            let whole = "GET /api/v1/health HTTP/1.1\r\nhost: localhost\r\n\r\n";
+            stream.write_all(whole.as_bytes()).unwrap();
+            // It is served on this connection.
+            let mut told = [0; 12];
+            stream.read_exact(&mut told).unwrap();
+            assert_eq!(&told, b"HTTP/1.1 200");
+            stream.write_all(half.as_bytes()).unwrap();
+            begun.send(()).unwrap();
+            stream
+        });
+        let stop = async { begins.await.unwrap() };
+        wfhost::serve::serve(host, vec![listener], None, options, stop, async |_| {})
+            .await
+            .unwrap();
+        drop(client.join().unwrap());
+    }
 }
 
 #[test]

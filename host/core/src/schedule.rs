@@ -274,6 +274,19 @@ pub enum Outcome {
     Failed(String),
 }
 
+impl Outcome {
+    /// In one word.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Started(_) => "started",
+            Self::Triggered(_) => "triggered",
+            Self::Skipped(_) => "skipped",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
 /// Why a firing started nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

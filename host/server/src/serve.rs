@@ -266,6 +266,11 @@ async fn keep(
             () = beside => {}
         }
         let failure = served.host.failure().map_or(Error::Unknown, Error::Store);
+        tracing::error!(
+            target: "wfhost::host",
+            detail = crate::error::chain(&failure),
+            "callers are sent away until the data file can be opened again"
+        );
         entrance.fail(Failed::of(&served.host));
         let Ok(failed) = std::mem::replace(current, Err(failure)) else {
             return;
@@ -275,6 +280,7 @@ async fn keep(
         let _ = close(host).await;
         let Some(again) = again else { return };
         let next = next(open_again(again).await);
+        tracing::info!(target: "wfhost::host", "the data file is open again, and all goes on");
         entrance.lead_to(router(next.clone()));
         *current = Ok(next);
     }

@@ -77,6 +77,12 @@ fn a_start_with_a_key_is_done_once() {
                 &["`c` is in use"],
             ),
             (
+                "start --workflow Counter --id c --key k --input 7",
+                2,
+                "",
+                &["`k` was used before"],
+            ),
+            (
                 "start --workflow Sum --id c --key k",
                 2,
                 "",

@@ -46,13 +46,15 @@ fn an_order_is_started_waited_for_followed_and_removed() {
         .client()
         .call("GET", "/api/v1/instances/o/history", &sent, "");
     let data = |line: &str| line.strip_prefix("data: ").map(str::to_owned);
-    // The end of the stream is the end of the instance.
-    let events: Vec<Value> = followed
+    let mut events: Vec<Value> = followed
         .body
         .lines()
         .filter_map(data)
         .map(|row| serde_json::from_str(&row).unwrap())
         .collect();
+    // The instance has ended, and it was not cut off.
+    assert!(followed.body.contains("event: end"), "{followed:?}");
+    assert_eq!(events.pop(), Some(json!({})));
     let history = server.get("/api/v1/instances/o/history").json();
     assert_eq!(Value::from(events), history["records"]);
 
@@ -222,6 +224,7 @@ fn what_is_wrong_with_a_call_is_told_with_a_code() {
             "bad-parameter",
         ),
         ("PUT", INSTANCES, "", 405, "method-not-allowed"),
+        ("PUT", "/api/v1/state/Cars", "", 400, "bad-body"),
         ("GET", "/api/v1/nothing", "", 404, "no-such-route"),
         ("GET", "/nothing", "", 404, "no-such-route"),
         (

@@ -123,7 +123,11 @@ fn a_host_elsewhere_is_found_by_its_address_and_asks_for_its_token() {
     let out = call(token, &["export", "a", "-o", "a.capsule"]);
     out.ok(0);
     assert_eq!(elsewhere.files(), ["a.capsule"]);
-    // On its own machine nobody has to show it.
+    // On its own machine nobody has to show it, whatever name the file has there.
+    let link = server.shell.dir.path().join("link.redb");
+    std::os::unix::fs::symlink("wfhost.redb", &link).unwrap();
+    let list = ["list", "--json", "--db", "link.redb"];
+    assert_eq!(server.shell.run(&list).rows(0).len(), 1);
     assert_eq!(server.shell.run(&["wait", "a"]).ok(0).trim(), "[]");
     for (url, says) in [
         ("localhost:3500", "it begins with neither"),

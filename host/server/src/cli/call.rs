@@ -2,6 +2,7 @@
 //! file.
 
 use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::terminal::arguments;
 use super::wait::Signals;
@@ -23,6 +24,8 @@ pub(super) struct Call {
 impl Call {
     /// Carries a command out: in the host that runs on its data file, or else in this process.
     pub(super) async fn carry_out(mut command: Command) -> Result<Exit, Failure> {
+        // A limit on the size of files is a disk that is full, and no reason to die.
+        let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
         let mut signals = Signals::listen();
         // Packages are built here, which takes its time.
         let reading = tokio::task::spawn_blocking(move || {

@@ -76,10 +76,12 @@ impl Watch {
         self.screen = stdout.is_terminal() && !self.json;
         if self.screen
             && let Ok(size) = rustix::termios::tcgetwinsize(&stdout)
+            && size.ws_row > 0
         {
             let lines = size.ws_row.saturating_sub(LINES_AROUND).max(1);
             self.limit.get_or_insert(lines);
-            self.columns = Some(size.ws_col.max(40));
+            // Some terminals do not say.
+            self.columns = (size.ws_col > 0).then_some(size.ws_col);
         }
         Ok(())
     }
@@ -164,12 +166,10 @@ impl Watch {
         let mut lines = vec![
             format!("{at}  {records} records/s, {commits} commits/s"),
             String::new(),
-            format!(
-                "{:<24} {:<10} {:>6} {:>8}  {:<28} WAITS FOR",
-                "ID", "STATUS", "TURNS", "AGE", "WORKFLOW"
-            ),
         ];
-        lines.extend(shown.iter().map(|(row, instance)| line(at, row, instance)));
+        let head = ["ID", "STATUS", "TURNS", "AGE", "WORKFLOW", "WAITS FOR"].map(str::to_owned);
+        let rows = shown.iter().map(|(row, instance)| cells(at, row, instance));
+        lines.extend(table(std::iter::once(head).chain(rows).collect()));
         if shown.is_empty() {
             lines.push("none that has not ended".into());
         }
@@ -185,18 +185,34 @@ impl Watch {
     }
 }
 
-fn line(at: Timestamp, row: &Summary, instance: &Instance) -> String {
+/// Each column as wide as what is in it, so that the last has the most room.
+fn table(rows: Vec<[String; 6]>) -> Vec<String> {
+    let widths: [usize; 5] = std::array::from_fn(|column| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.max().unwrap_or_default()
+    });
+    let line = |row: [String; 6]| {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            line.push_str(&format!("{cell:<width$}  "));
+        }
+        line + &row[5]
+    };
+    rows.into_iter().map(line).collect()
+}
+
+fn cells(at: Timestamp, row: &Summary, instance: &Instance) -> [String; 6] {
     let age = Duration::from_secs(at.since(row.created_at) / 1_000);
     let age = humantime::format_duration(age).to_string();
     let age = age.split_whitespace().take(2).collect::<String>();
-    format!(
-        "{:<24} {:<10} {:>6} {age:>8}  {:<28} {}",
-        row.id.as_str(),
-        row.status.as_str(),
-        row.turns,
-        row.workflow.as_str(),
-        waits_for(instance)
-    )
+    [
+        row.id.to_string(),
+        row.status.as_str().to_owned(),
+        row.turns.to_string(),
+        age,
+        row.workflow.to_string(),
+        waits_for(instance),
+    ]
 }
 
 /// The first of what holds it, and how many more there are.

@@ -21,7 +21,7 @@ use super::wait::Signals;
 use super::wire::{Incoming, PATH, VERSION, VERSION_HEADER};
 use super::{Db, Exit, Failure, print, say};
 use crate::error::chain;
-use crate::serve::local;
+use crate::serve::{Scope, local};
 
 /// What a connection has to be.
 trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -41,7 +41,8 @@ pub(super) struct Remote {
 /// # Errors
 /// If one was named and cannot be reached, or the socket of one is another user's.
 pub(super) async fn find(db: &Db) -> Result<Option<Remote>, Failure> {
-    if let Some(server) = &db.server {
+    // An empty variable of the environment is one that is not set.
+    if let Some(server) = db.server.as_ref().filter(|it| !it.is_empty()) {
         return at(server).await.map(Some);
     }
     let connection = local::connect(&db.path).await.map_err(|error| {
@@ -111,6 +112,11 @@ async fn secured(
     let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
     let mut trusted = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
+    let named = std::env::var_os("SSL_CERT_FILE");
+    if let (Some(named), Some(error)) = (named, found.errors.first()) {
+        let named = named.to_string_lossy().into_owned();
+        return Err(format!("SSL_CERT_FILE {named}: {error}"));
+    }
     trusted.add_parsable_certificates(found.certs);
     if trusted.is_empty() {
         let why = found.errors.first().map(|error| format!(": {error}"));
@@ -125,7 +131,13 @@ async fn secured(
         .with_no_client_auth();
     let connector = TlsConnector::from(Arc::new(config));
     let secured = connector.connect(name, stream).await;
-    secured.map_err(|error| chain(&error))
+    secured.map_err(|error| {
+        let why = chain(&error);
+        format!(
+            "no connection by TLS: {why}; SSL_CERT_FILE names the certificates that are trusted, and a \
+             host that serves without TLS is at http://"
+        )
+    })
 }
 
 impl Remote {
@@ -153,10 +165,13 @@ impl Remote {
         };
         ended.map_err(|failure| match failure {
             Cut::Failed(failure) => failure,
-            Cut::Off(why) => Failure::new(
-                Exit::Host,
-                format!("{name} was cut off: {why}; it may have done what it was asked"),
-            ),
+            Cut::Off(why) => {
+                let done = match call.command.scope() {
+                    Scope::Read => "",
+                    Scope::Operate | Scope::Deploy => "; it may have done what it was asked",
+                };
+                Failure::new(Exit::Host, format!("{name} was cut off: {why}{done}"))
+            }
         })?;
         let exit = told.exit.unwrap_or(Exit::Host);
         if let Some(output) = told.output
@@ -181,7 +196,17 @@ impl Remote {
         let handshake = http1::handshake(TokioIo::new(self.connection)).await;
         let (mut sender, connection) = handshake.map_err(cut)?;
         tokio::spawn(connection);
-        let response = sender.send_request(request).await.map_err(cut)?;
+        let response = sender.send_request(request).await;
+        let response = response.map_err(|error| match error.is_parse() {
+            true => Cut::Failed(Failure::new(
+                Exit::Host,
+                format!(
+                    "{} speaks no HTTP; if it serves by TLS, say https://",
+                    self.name
+                ),
+            )),
+            false => cut(error),
+        })?;
         if response.status() == StatusCode::OK {
             return Ok(response);
         }

@@ -111,7 +111,7 @@ impl Run {
         if Caller::get().is_none() {
             self.mention_others(host, id).await?;
         }
-        match self.starting.find(host, id).await? {
+        match self.starting.find(host, id, ready.input.as_ref()).await? {
             Found::Kept { instance, repeated } => {
                 let used = self.starting.uses(&instance) && !repeated;
                 if !used {

@@ -10,6 +10,7 @@ use wfhost_core::schedule::{
 };
 use wfhost_core::{Name, Timestamp};
 
+use super::terminal::Caller;
 use super::{Db, Exit, Failure, args, close, print, say, text};
 use crate::error::Error;
 use crate::host::Host;
@@ -384,7 +385,7 @@ impl Set {
             true => print(&view::schedule(&scheduled).to_string())?,
             false => print(&headline(&scheduled))?,
         }
-        if new {
+        if new && Caller::get().is_none() {
             say(format_args!(
                 "it fires while the file is served: {}",
                 self.target.db.command("serve")

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use wfhost_core::{Name, Role};
 
 use super::hosting::Hosting;
@@ -62,7 +61,7 @@ pub(super) struct Serve {
     #[arg(long)]
     check: bool,
     /// Where to listen; port 0 takes any that is free; may be repeated [default: 127.0.0.1:3500]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     listen: Vec<SocketAddr>,
     /// What callers have to show as `Authorization: Bearer …` or `dapr-api-token`
     #[arg(
@@ -108,8 +107,6 @@ struct Plan {
 impl Serve {
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let mut signals = Signals::listen();
-        // A limit on the size of files is a disk that is full, and no reason to die.
-        let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
         let check = self.check;
         let plan = self.plan()?;
         // All that can be wrong with the call is found before a data file is made.
@@ -209,6 +206,16 @@ impl Serve {
             serving,
         })
     }
+}
+
+/// An address and a port.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let of_name = text
+        .strip_prefix("localhost:")
+        .map(|port| format!("127.0.0.1:{port}"));
+    let text = of_name.as_deref().unwrap_or(text);
+    text.parse()
+        .map_err(|_| "it takes an address and a port, such as 127.0.0.1:3500 or [::1]:3500".into())
 }
 
 /// Where a host listens if nobody says otherwise.

@@ -121,7 +121,7 @@ impl Start {
     async fn on(&self, host: &Host, ready: Ready) -> Result<Exit, Failure> {
         let starting = &self.starting;
         let id = starting.choose_id(host, &ready)?;
-        match starting.find(host, &id).await? {
+        match starting.find(host, &id, ready.input.as_ref()).await? {
             Found::Kept { repeated: true, .. } => {
                 deploy(host, ready.checked).await?;
                 say(format_args!("the same call has started `{id}` before"));
@@ -227,14 +227,22 @@ impl Starting {
     }
 
     /// What there is under an id.
-    pub(super) async fn find(&self, host: &Host, id: &InstanceId) -> Result<Found, Failure> {
+    pub(super) async fn find(
+        &self,
+        host: &Host,
+        id: &InstanceId,
+        input: Option<&Json>,
+    ) -> Result<Found, Failure> {
         if !host.has_instance(id).await? {
             return Ok(Found::Free);
         }
         let instance = Box::new(host.instance(id).await?);
         let asked = self.key.as_ref().and_then(|key| instance.asked(key));
         let same = |workflow: &String| workflow == instance.started().workflow.as_str();
-        let repeated = asked == Some(Asked::Start) && self.workflow.as_ref().is_none_or(same);
+        let same_input = |input: &Json| input.value() == instance.first_input().value();
+        let repeated = asked == Some(Asked::Start)
+            && self.workflow.as_ref().is_none_or(same)
+            && input.is_none_or(same_input);
         if let (Some(key), Some(asked), false) = (&self.key, asked, repeated) {
             let (id, key, asked) = (id.clone(), key.clone(), asked.as_str());
             return Err(Error::KeyInUse { id, key, asked }.into());

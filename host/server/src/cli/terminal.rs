@@ -60,6 +60,7 @@ impl Caller {
                     tokio::select! {
                         sent = self.to.send(said) => sent.map_err(|_| gone()),
                         () = self.stopping.told() => Err(gone()),
+                        () = self.host.failed() => Err(gone()),
                     }
                 })
             }),

@@ -78,7 +78,7 @@ impl<'a> Round<'a> {
         while let Some(due_at) = next.filter(|due_at| *due_at <= until) {
             if !self.was_started(due_at)? {
                 let missed = Outcome::Skipped(SkipReason::Missed { until });
-                self.standing.remember(due_at, self.now, missed);
+                self.remember(due_at, missed);
                 return Ok(());
             }
             next = self.schedule.after(due_at);
@@ -97,7 +97,7 @@ impl<'a> Round<'a> {
             Decision::Start => self.start(due_at).await,
             Decision::Skip(reason) => {
                 let skipped = Outcome::Skipped(reason);
-                self.standing.remember(due_at, self.now, skipped);
+                self.remember(due_at, skipped);
                 Ok(())
             }
             Decision::Queue => {
@@ -131,7 +131,7 @@ impl<'a> Round<'a> {
     fn overtake_queued(&mut self) {
         if let Some(before) = self.standing.queued.take() {
             let overtaken = Outcome::Skipped(SkipReason::Overtaken);
-            self.standing.remember(before, self.now, overtaken);
+            self.remember(before, overtaken);
         }
     }
 
@@ -188,8 +188,21 @@ impl<'a> Round<'a> {
             }
             Err(error) => Outcome::Failed(chain(&error)),
         };
-        self.standing.remember(due_at, self.now, outcome);
+        if let Outcome::Failed(why) = &outcome {
+            tracing::warn!(
+                target: "wfhost::schedule",
+                schedule = %self.schedule.name, due_at = %due_at, detail = why,
+                "a firing has failed"
+            );
+        }
+        self.remember(due_at, outcome);
         Ok(())
+    }
+
+    fn remember(&mut self, due_at: Timestamp, outcome: Outcome) {
+        let metrics = &self.engine.telemetry.metrics;
+        metrics.fired(&self.schedule.name, outcome.word());
+        self.standing.remember(due_at, self.now, outcome);
     }
 
     async fn begin(&self, id: InstanceId, due_at: Timestamp) -> Result<Position, Error> {
@@ -235,7 +248,7 @@ impl<'a> Round<'a> {
         let position = self.begin(id.clone(), due_at).await?;
         forget_ended(&self.engine.store, &mut self.standing)?;
         let triggered = Outcome::Triggered(id.clone());
-        self.standing.remember(due_at, self.now, triggered);
+        self.remember(due_at, triggered);
         Ok((id, position, Some(self.standing.clone())))
     }
 

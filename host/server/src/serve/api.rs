@@ -191,6 +191,19 @@ fn whole<'de, D: Deserializer<'de>>(number: D) -> Result<Option<u64>, D::Error> 
     whole.map(Some).ok_or_else(none)
 }
 
+/// A body that is one payload, and not left out.
+struct Given(Payload);
+
+impl FromRequest<Served> for Given {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, served: &Served) -> Result<Self, Problem> {
+        let Raw(text) = Raw::from_request(request, served).await?;
+        let payload = Payload::parse(text);
+        payload.map(Self).map_err(|error| Problem::bad_body(&error))
+    }
+}
+
 /// A body that is one payload; an empty one is null.
 struct Input(Payload);
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -26,6 +27,9 @@ use super::{LocalSocket, Stopping, Tls};
 
 /// How long to wait for room where the system has none, for files or memory.
 const NO_ROOM_WAIT: Duration = Duration::from_millis(100);
+
+/// How often to look whether a connection of a host that stops has still something to bring.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Takes connections and serves them. Cheap to clone; the bound holds for all copies together.
 #[derive(Clone)]
@@ -113,8 +117,19 @@ impl Connections {
 
     /// Serves what speaks HTTP on a stream.
     async fn speak(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        // Held by each request until its answer is sent.
+        let asked = Arc::new(());
         let service = service_fn(|request: hyper::Request<Incoming>| {
-            self.router.clone().oneshot(request.map(Body::new))
+            let (router, asked) = (self.router.clone(), Arc::clone(&asked));
+            async move {
+                let answer = router.oneshot(request.map(Body::new)).await?;
+                Ok::<_, std::convert::Infallible>(answer.map(|body| {
+                    body.map_frame(move |frame| {
+                        let _ = &asked;
+                        frame
+                    })
+                }))
+            }
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
@@ -125,7 +140,16 @@ impl Connections {
             _ = connection.as_mut() => return,
             () = self.stopping.told() => connection.as_mut().graceful_shutdown(),
         }
-        let _ = connection.await;
+        // A request of which only a part is here is none yet.
+        loop {
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+            if Arc::strong_count(&asked) == 1 {
+                return;
+            }
+        }
     }
 }
 

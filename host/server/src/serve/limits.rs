@@ -71,7 +71,11 @@ async fn limited(served: &Served, request: Request, next: Next) -> Result<Respon
     };
     let bytes_max = bytes_max.min(served.options.body_bytes_max);
     let pause_max = served.options.body_pause_max;
-    let (request, _room) = with_body(request, bytes_max, pause_max, &served.room).await?;
+    let body = with_body(request, bytes_max, pause_max, &served.room);
+    let (request, _room) = tokio::select! {
+        body = body => body?,
+        () = served.stopping.told() => return Ok(Problem::stopping().into_response()),
+    };
     let _under_way = match makes_work {
         true => Some(
             Arc::clone(&served.places)

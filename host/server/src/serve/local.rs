@@ -26,9 +26,10 @@ pub struct LocalSocket {
 /// Is there as long as this is.
 pub(super) struct SocketFile(PathBuf);
 
-/// Where the socket of a data file is.
+/// Where the socket of a data file is: beside the file itself, whatever links lead to it.
 pub(crate) fn path(db: &Path) -> PathBuf {
-    let mut path = db.as_os_str().to_owned();
+    let itself = std::fs::canonicalize(db);
+    let mut path = itself.unwrap_or_else(|_| db.to_owned()).into_os_string();
     path.push(".sock");
     path.into()
 }

@@ -11,6 +11,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use wfhost_core::schedule::ScheduleName;
 use wfhost_core::{Name, Status};
 use wfhost_store::Commit;
 
@@ -51,6 +52,7 @@ pub(crate) struct Metrics {
     ended: Family<Labels<2>, Counter>,
     workflows: Handles<Name, Workflow>,
     stalls: Family<Labels<1>, Counter>,
+    firings: Family<Labels<2>, Counter>,
     commit_seconds: Histogram,
     sync_seconds: Histogram,
     commit_records: Histogram,
@@ -89,6 +91,7 @@ impl Metrics {
             ended: Family::default(),
             workflows: Handles::default(),
             stalls: Family::default(),
+            firings: Family::default(),
             commit_seconds: commit_buckets(),
             sync_seconds: commit_buckets(),
             // 1 to 65,536.
@@ -140,6 +143,11 @@ impl Metrics {
             "stalls",
             "How often something of an instance stalled",
             self.stalls.clone(),
+        );
+        registry.register(
+            "schedule_firings",
+            "Firings of schedules, by what came of them",
+            self.firings.clone(),
         );
         registry.register_with_unit(
             "commit_duration",
@@ -241,6 +249,15 @@ impl Metrics {
         self.stalls
             .get_or_create(&[("reason", reason.into())])
             .inc();
+    }
+
+    /// A firing of a schedule has come to that.
+    pub(crate) fn fired(&self, schedule: &ScheduleName, outcome: &'static str) {
+        let labels = [
+            ("schedule", schedule.as_str().to_owned().into()),
+            ("outcome", outcome.into()),
+        ];
+        self.firings.get_or_create(&labels).inc();
     }
 
     pub(crate) fn committed(&self, commit: &Commit) {

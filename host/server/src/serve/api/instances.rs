@@ -213,8 +213,8 @@ pub(super) struct History {
 /// Tells the history of an instance
 ///
 /// With `Accept: text/event-stream` each record is a server-sent event named `record`, its data the
-/// record as JSON, as it becomes durable, until the instance has ended. Who falls 10,000 records
-/// behind is let go.
+/// record as JSON, as it becomes durable, until the instance has ended, which an event named `end` tells. Who falls
+/// 10,000 records behind is let go.
 #[utoipa::path(
     get, path = "/instances/{id}/history", tag = "instances", operation_id = "history",
     params(One),
@@ -265,18 +265,25 @@ pub(super) fn followed(
     stopping: Stopping,
     events: impl Fn(&Told, &Record) -> Vec<SentEvent> + Send,
 ) -> impl Stream<Item = Result<SentEvent, Infallible>> + Send {
-    let records = futures_util::stream::unfold(
-        (followed, stopping),
-        |(mut followed, stopping)| async move {
-            let next = tokio::select! {
-                next = followed.next() => next,
-                () = stopping.told() => None,
-            };
-            Some((next?, (followed, stopping)))
-        },
-    );
-    records.flat_map(move |(told, record)| {
-        futures_util::stream::iter(events(&told, &record).into_iter().map(Ok))
+    let records = futures_util::stream::unfold(Some((followed, stopping)), |state| async move {
+        let (mut followed, stopping) = state?;
+        let next = tokio::select! {
+            next = followed.next() => next,
+            () = stopping.told() => return None,
+        };
+        match next {
+            Some(next) => Some((Some(next), Some((followed, stopping)))),
+            // Who was let go, or is told no more since the host stops, sees no such end.
+            None if followed.has_ended() => Some((None, None)),
+            None => None,
+        }
+    });
+    records.flat_map(move |next| {
+        let sent = match next {
+            Some((told, record)) => events(&told, &record),
+            None => vec![SentEvent::default().event("end").data("{}")],
+        };
+        futures_util::stream::iter(sent.into_iter().map(Ok))
     })
 }
 

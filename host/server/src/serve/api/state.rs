@@ -9,7 +9,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::condition::{Condition, Held, refused};
-use super::{At, Input, Parameters, Problem, shown};
+use super::{At, Given, Parameters, Problem, shown};
 use crate::entries::{StateRequest, check_key};
 use crate::error::Error;
 use crate::serve::Served;
@@ -127,7 +127,7 @@ pub(super) async fn read(
 #[utoipa::path(
     put, path = "/state/{*key}", tag = "state", operation_id = "write_state",
     params(Key, Condition),
-    request_body = Option<Value>,
+    request_body = Value,
     responses((status = 204, description = "It is written, and that is durable.")),
     extensions(("x-problems" = json!(["wrong-version", "invalid-key", "too-large"]))),
 )]
@@ -135,7 +135,7 @@ pub(super) async fn write(
     State(served): State<Served>,
     At(Key { key }): At<Key>,
     condition: Condition,
-    Input(value): Input,
+    Given(value): Given,
 ) -> Result<StatusCode, Problem> {
     put(&served, key, &condition, Some(value)).await
 }
