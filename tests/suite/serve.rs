@@ -98,15 +98,15 @@ async fn a_client_that_does_not_go_on_does_not_keep_the_host() {
 
 #[test]
 fn with_a_token_nobody_is_served_who_does_not_show_it() {
-    let server = Server::start(&["--token", "secret"]);
+    let server = Server::start(&["--token", "secret-of-16-letters"]);
     let list = "/api/v1/instances";
     assert_eq!(server.get("/api/v1/health").status, 200);
     let refused = server.get(list);
     assert_eq!(refused.status, 401, "{refused:?}");
     assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
     for (header, status) in [
-        ("authorization: Bearer secret", 200),
-        ("dapr-api-token: secret", 200),
+        ("authorization: Bearer secret-of-16-letters", 200),
+        ("dapr-api-token: secret-of-16-letters", 200),
         ("authorization: Bearer other", 401),
     ] {
         let answer = server.client().call("GET", list, &[header], "");

@@ -67,7 +67,10 @@ impl Grant {
 
     /// A text without the secrets.
     pub(crate) fn without_secrets(&self, mut text: String) -> String {
-        for (name, value) in &self.secrets {
+        // One may begin as another does.
+        let mut secrets: Vec<_> = self.secrets.iter().collect();
+        secrets.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
+        for (name, value) in secrets {
             if value.len() >= SECRET_BYTES_MIN && text.contains(value.as_str()) {
                 text = text.replace(value.as_str(), &format!("[secret {name}]"));
             }

@@ -252,6 +252,16 @@ fn find<'a>(entries: &'a Entries, name: &ScheduleName) -> Result<&'a Scheduled, 
     entry.ok_or_else(|| Error::NoSuchSchedule { name: name.clone() })
 }
 
+/// Does something to its end even if whoever asked for it goes away: what is on disk and what is in
+/// memory must not part.
+async fn to_its_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::spawn(change).await;
+    // It fails only if it panicked, which is a bug of the host and has been printed.
+    done.map_err(|_| Error::Unknown)?
+}
+
 /// Schedules. They fire only on a host that drives all instances ([`Host::drive_all`]); any other
 /// shows and changes them. What changes them is durable when it returns.
 impl Host {
@@ -290,7 +300,8 @@ impl Host {
         schedule.check(self.now())?;
         self.check_input(&schedule.workflow, &schedule.input)
             .await?;
-        self.schedules.put(schedule).await
+        let schedules = Arc::clone(&self.schedules);
+        to_its_end(async move { schedules.put(schedule).await }).await
     }
 
     /// Has a schedule fire no more until it is resumed. What would have fired meanwhile is not made
@@ -304,13 +315,14 @@ impl Host {
         note: Option<String>,
     ) -> Result<Scheduled, Error> {
         let at = self.now();
-        let pause = |standing: &mut Standing| {
+        let pause = move |standing: &mut Standing| {
             let same = standing.paused.as_ref().is_some_and(|it| it.note == note);
             if !same {
                 standing.paused = Some(Paused { at, note });
             }
         };
-        self.schedules.restand(name, pause).await
+        let (schedules, name) = (Arc::clone(&self.schedules), name.clone());
+        to_its_end(async move { schedules.restand(&name, pause).await }).await
     }
 
     /// Has a paused schedule fire again, from now on.
@@ -319,12 +331,13 @@ impl Host {
     /// If there is none of that name.
     pub async fn resume_schedule(&self, name: &ScheduleName) -> Result<Scheduled, Error> {
         let now = self.now();
-        let resume = |standing: &mut Standing| {
+        let resume = move |standing: &mut Standing| {
             if standing.paused.take().is_some() {
                 standing.decided_until = standing.decided_until.max(now);
             }
         };
-        self.schedules.restand(name, resume).await
+        let (schedules, name) = (Arc::clone(&self.schedules), name.clone());
+        to_its_end(async move { schedules.restand(&name, resume).await }).await
     }
 
     /// Starts an instance of a schedule now, whatever runs, and also while it is paused. With a key
@@ -337,8 +350,9 @@ impl Host {
         name: &ScheduleName,
         key: Option<String>,
     ) -> Result<InstanceId, Error> {
-        let triggered = self.schedules.trigger(name, key.as_deref()).await;
-        self.told(triggered).await
+        let (schedules, name) = (Arc::clone(&self.schedules), name.clone());
+        let triggered = to_its_end(async move { schedules.trigger(&name, key.as_deref()).await });
+        self.told(triggered.await).await
     }
 
     /// Removes a schedule. What it has started goes on.
@@ -346,7 +360,8 @@ impl Host {
     /// # Errors
     /// If there is none of that name.
     pub async fn delete_schedule(&self, name: &ScheduleName) -> Result<(), Error> {
-        self.schedules.remove(name).await
+        let (schedules, name) = (Arc::clone(&self.schedules), name.clone());
+        to_its_end(async move { schedules.remove(&name).await }).await
     }
 
     /// The next times at which a schedule that is not paused would fire, from now on.

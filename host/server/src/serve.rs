@@ -279,7 +279,13 @@ async fn keep(
         // It has failed; there is nothing more to learn of it.
         let _ = close(host).await;
         let Some(again) = again else { return };
-        let next = next(open_again(again).await);
+        let next = match open_again(again).await {
+            Ok(host) => next(host),
+            Err(taken) => {
+                *current = Err(taken);
+                return;
+            }
+        };
         tracing::info!(target: "wfhost::host", "the data file is open again, and all goes on");
         entrance.lead_to(router(next.clone()));
         *current = Ok(next);

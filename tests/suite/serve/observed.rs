@@ -188,9 +188,9 @@ fn the_metrics_tell_exactly_what_was_done() {
 
 #[test]
 fn metrics_are_guarded_as_the_rest_is() {
-    let server = Server::start(&["--token", "secret"]);
+    let server = Server::start(&["--token", "secret-of-16-letters"]);
     assert_eq!(server.get("/metrics").status, 401);
-    let shown = ["authorization: Bearer secret"];
+    let shown = ["authorization: Bearer secret-of-16-letters"];
     let answer = server.client().call("GET", "/metrics", &shown, "");
     assert_eq!(answer.status, 200);
     // Who was refused counts as well.

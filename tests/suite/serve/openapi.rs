@@ -92,7 +92,7 @@ fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
 
 #[test]
 fn the_document_is_the_commands_and_needs_no_token() {
-    let server = Server::start(&["--token", "secret"]);
+    let server = Server::start(&["--token", "secret-of-16-letters"]);
     let served = server.get("/api/v1/openapi.json");
     assert_eq!(
         (served.status, served.header("content-type")),

@@ -44,7 +44,13 @@ impl Call {
                 return Ok(Exit::Interrupted);
             }
         };
-        drop(signals);
+        if !call.command.heeds_signals() {
+            // Whatever it does just then: what it has done is on disk.
+            tokio::spawn(async move {
+                signals.recv().await;
+                std::process::exit(Exit::Interrupted as i32);
+            });
+        }
         let Some(db) = call.command.db() else {
             return call.run().await;
         };

@@ -170,11 +170,11 @@ impl Command {
             | Self::History(_)
             | Self::Logs(_)
             | Self::Watch(_)
+            | Self::Wait(_)
             | Self::Replay(_)
             | Self::Export(_) => Scope::Read,
             Self::Run(_)
             | Self::Start(_)
-            | Self::Wait(_)
             | Self::RaiseEvent(_)
             | Self::Cancel(_)
             | Self::Terminate(_)
@@ -195,6 +195,19 @@ impl Command {
             | Self::Build(_)
             | Self::Bench(_) => Scope::Deploy,
         }
+    }
+
+    /// Whether it says itself what becomes of it on Ctrl-C.
+    pub(super) fn heeds_signals(&self) -> bool {
+        matches!(
+            self,
+            Self::Run(_)
+                | Self::Wait(_)
+                | Self::Rerun(_)
+                | Self::Update(_)
+                | Self::Serve(_)
+                | Self::Bench(_)
+        )
     }
 
     /// Whether it waits for what an instance does.

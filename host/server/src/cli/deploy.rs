@@ -46,6 +46,7 @@ with --plan: not so, or refused by --require-all; 2 usage, a bad module, or refu
 pub(super) struct Deploy {
     /// .wasm files, or folders of Cargo packages, which are compiled first
     #[arg(value_name = "PATH", required = true)]
+    #[serde(skip)]
     paths: Vec<PathBuf>,
     /// Only say what would become of the live instances; change nothing
     #[arg(long)]

@@ -7,6 +7,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use wfhost_core::record::Record;
 use wfhost_core::{Instance, InstanceId, Status};
 
+use super::terminal::Caller;
 use super::wait::{Driving, Showing};
 use super::{Db, Exit, Failure, find, print, say, text, why};
 use crate::engine::Observed;
@@ -66,8 +67,12 @@ impl<'a> Show<'a> {
             let turns = text::count(instance.turns(), "turn");
             self.line(format_args!("Going on with workflow {id} after {turns}"));
         }
-        // One that has ended too: its children may not have ended with it yet.
-        Ok(self.host.drive(id)?)
+        // A host that serves drives all. One that has ended too: its children may not have ended
+        // with it yet.
+        match Caller::get() {
+            Some(_) => Ok(()),
+            None => Ok(self.host.drive(id)?),
+        }
     }
 
     /// Shows what happens until an instance rests, and the children that end with it have.

@@ -10,6 +10,7 @@ use wfhost_core::{Instance, Status, Timestamp};
 use wfhost_store::{Counts, Query, Summary};
 
 use super::find::Filter;
+use super::terminal::is_gone;
 use super::{Db, Exit, Failure, args, close, instance, print};
 use crate::error::Error;
 use crate::host::Host;
@@ -57,9 +58,12 @@ const LIMIT: u16 = 20;
 /// The lines of a screen that show no instance.
 const LINES_AROUND: u16 = 4;
 
+/// It looks at each instance that it shows.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+
 fn interval(text: &str) -> Result<Duration, String> {
     let interval = args::duration(text)?;
-    match interval >= Duration::from_millis(100) {
+    match interval >= INTERVAL_MIN {
         true => Ok(interval),
         false => Err("it takes 100ms or more".into()),
     }
@@ -104,8 +108,9 @@ impl Watch {
             print("\x1b[2J")?;
         }
         let mut rates = Rates::new(host.counts());
-        let mut ticks = tokio::time::interval(self.interval);
-        loop {
+        // Whoever sent it may have asked for less than the command line lets through.
+        let mut ticks = tokio::time::interval(self.interval.max(INTERVAL_MIN));
+        while !is_gone() {
             ticks.tick().await;
             let shown = self.shown(host).await?;
             let at = host.now();
@@ -123,6 +128,7 @@ impl Watch {
                 self.show(at, rates, &shown)?;
             }
         }
+        Ok(Exit::Ok)
     }
 
     /// The instances to show, those that need somebody first.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use wfhost_core::Name;
 use wfhost_core::record::{LogLevel, Record};
 
+use super::terminal::is_gone;
 use super::{Db, Exit, Failure, Target, args, close, print, say, text};
 use crate::follow::Followed;
 use crate::host::Host;
@@ -84,6 +85,9 @@ impl Logs {
     async fn go_on(&self, mut followed: Followed) -> Result<Exit, Failure> {
         while let Some((told, record)) = followed.next().await {
             self.print(&told, &record)?;
+            if is_gone() {
+                return Ok(Exit::Ok);
+            }
         }
         if !followed.has_ended() {
             say(format_args!(

@@ -45,7 +45,8 @@ pub(crate) mod wire;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::builder::{OsStr, Resettable};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use wfhost_core::BrokenHistory;
 use wfhost_store::OpenError;
 
@@ -118,7 +119,7 @@ struct Cli {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -130,6 +131,33 @@ pub fn main() -> ExitCode {
     // An attempt that does not heed its stop flag must not keep the process.
     runtime.shutdown_background();
     leave(result)
+}
+
+/// Reads the arguments. A data file that is named there wins over a host that the environment names.
+fn parse() -> Cli {
+    let names_file = |argument: String| argument == "--db" || argument.starts_with("--db=");
+    let mut given = std::env::args_os().filter_map(|it| it.into_string().ok());
+    let mut command = Cli::command();
+    if given.any(names_file) {
+        command = without_server(command);
+    }
+    let matches = command.get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// The command, and those below it, without what names a host in the environment.
+fn without_server(command: clap::Command) -> clap::Command {
+    let names: Vec<_> = command
+        .get_subcommands()
+        .map(|it| it.get_name().to_owned())
+        .collect();
+    let command = command.mut_args(|arg| match arg.get_id() == "server" {
+        true => arg.env(Resettable::<OsStr>::Reset),
+        false => arg,
+    });
+    names.into_iter().fold(command, |command, name| {
+        command.mut_subcommand(name, without_server)
+    })
 }
 
 fn leave(result: Result<Exit, Failure>) -> ExitCode {

@@ -3,6 +3,7 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming as Body};
@@ -13,10 +14,11 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::call::Call;
-use super::terminal::{Output, Said};
+use super::terminal::{Output, Said, is_gone};
 use super::wait::Signals;
 use super::wire::{Incoming, PATH, VERSION, VERSION_HEADER};
 use super::{Db, Exit, Failure, print, say};
@@ -26,6 +28,9 @@ use crate::serve::{Scope, local};
 /// What a connection has to be.
 trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
+
+/// How long a host may take to be reached.
+const REACH_MAX: Duration = Duration::from_secs(10);
 
 /// A running host, reached.
 pub(super) struct Remote {
@@ -87,12 +92,15 @@ async fn at(server: &str) -> Result<Remote, Failure> {
             format!("cannot reach the host at {server}: {why}; does `wfhost serve` run there?");
         Failure::new(Exit::Host, why)
     };
-    let stream = TcpStream::connect((host, port)).await;
+    let late = |_| unreachable(format!("it does not answer within {REACH_MAX:?}"));
+    let stream = timeout(REACH_MAX, TcpStream::connect((host, port))).await;
+    let stream = stream.map_err(late)?;
     let stream = stream.map_err(|error| unreachable(error.to_string()))?;
     // Commands are small, and somebody waits.
     let _ = stream.set_nodelay(true);
     let connection: Box<dyn Connection> = if tls {
-        Box::new(secured(stream, host).await.map_err(unreachable)?)
+        let secured = timeout(REACH_MAX, secured(stream, host)).await;
+        Box::new(secured.map_err(late)?.map_err(unreachable)?)
     } else {
         Box::new(stream)
     };
@@ -149,6 +157,7 @@ impl Remote {
         let mut told = Told {
             output: call.command.output().map(Output::here).transpose()?,
             exit: None,
+            drives: call.command.drives(),
         };
         let carried_out = async {
             let response = self.send(call).await?;
@@ -249,6 +258,8 @@ async fn refused(name: &str, response: Response<Body>) -> Failure {
 struct Told {
     output: Option<Output>,
     exit: Option<Exit>,
+    /// It waits for an instance, whoever reads that.
+    drives: bool,
 }
 
 impl Told {
@@ -261,6 +272,11 @@ impl Told {
             }
             while let Some(said) = incoming.next().map_err(cut)? {
                 self.one(said).map_err(Cut::Failed)?;
+            }
+            // As when it had printed that itself; an instance goes on all the same.
+            if is_gone() && !self.drives {
+                self.exit = Some(Exit::Ok);
+                return Ok(());
             }
         }
         match self.exit {

@@ -43,6 +43,7 @@ pub(super) struct Replay {
     db: Db,
     /// A .wasm file or the folder of a Cargo package to replay on
     #[arg(value_name = "MODULE")]
+    #[serde(skip)]
     path: Option<PathBuf>,
     /// Print each turn that was the same: its time, inputs, commands, state calls, step and log;
     /// where it is not the same, the turn as it was recorded, and both sides

@@ -42,6 +42,7 @@ pub(super) struct Run {
     /// folder of packages and .wasm files. The instance goes along if the new code does the same in
     /// the turns that it has taken. Deployed first if there is no PATH
     #[arg(long, value_name = "DIR")]
+    #[serde(skip)]
     watch: Option<std::path::PathBuf>,
     #[command(flatten)]
     showing: Showing,
@@ -129,7 +130,7 @@ impl Run {
             }
             Found::Free => {
                 let starting = &self.starting;
-                let only_goes_on = starting.paths.is_empty() && starting.workflow.is_none();
+                let only_goes_on = ready.checked.is_none() && starting.workflow.is_none();
                 if only_goes_on && host.has_instance(id).await? {
                     return Err(Failure::usage(format!(
                         "to start `{id}` anew, say what to start: a PATH or --workflow"

@@ -164,6 +164,7 @@ impl Serve {
         let config = self.config.as_deref().map(Config::read).transpose();
         let config = config?.unwrap_or_default();
         self.telemetry.begin_log(&config.telemetry)?;
+        raise_file_limit();
         let mut serving = ServeOptions {
             tokens: tokens(self.token.as_deref(), &config)?,
             tls: tls(self.tls_cert.zip(self.tls_key), config.tls.as_ref())?,
@@ -221,6 +222,9 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 /// Where a host listens if nobody says otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3500);
 
+/// As for those of the configuration file.
+const TOKEN_BYTES_MIN: usize = 16;
+
 /// The tokens of the file, or the one of the command line, which may do everything.
 fn tokens(flag: Option<&str>, config: &Config) -> Result<Vec<Token>, Failure> {
     match flag {
@@ -228,6 +232,10 @@ fn tokens(flag: Option<&str>, config: &Config) -> Result<Vec<Token>, Failure> {
         Some(text) if text.trim().is_empty() => Err(Failure::usage(
             "the token is empty; leave it out to serve this machine only",
         )),
+        Some(text) if text.len() < TOKEN_BYTES_MIN => Err(Failure::usage(format!(
+            "the token has fewer than {TOKEN_BYTES_MIN} characters, and could be guessed; `wfhost token` \
+             makes one"
+        ))),
         Some(text) => Ok(vec![Token::new(text)]),
     }
 }
@@ -239,6 +247,15 @@ fn tls(flags: Option<(PathBuf, PathBuf)>, file: Option<&TlsFiles>) -> Result<Opt
     let tls = files.map(|(certificate, key)| Tls::open(&certificate, &key));
     tls.transpose()
         .map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// Connections are files, and the usual limit is meant for programs that have few.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where that may not be, the bounds on connections hold below it.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Without it commands say that the file is in use, and take `--server`.

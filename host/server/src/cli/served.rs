@@ -13,8 +13,12 @@ use super::{Exit, Failure};
 use crate::host::Host;
 use crate::serve::{Scope, Stopping};
 
-/// Each has a thread, since a command may print a long history to a reader who takes his time.
-const COMMANDS_MAX: usize = 256;
+/// Those of this machine. Each has a thread, since a command may print a long history to a reader
+/// who takes his time.
+const LOCAL_MAX: usize = 256;
+
+/// Those from elsewhere, who must not keep the operator of this machine out.
+const REMOTE_MAX: usize = 64;
 
 /// So many things are said ahead of a caller who does not take them.
 const SAID_AHEAD_MAX: usize = 64;
@@ -22,7 +26,8 @@ const SAID_AHEAD_MAX: usize = 64;
 /// Carries out the commands of others.
 #[derive(Clone)]
 pub(crate) struct Commands {
-    free: Arc<Semaphore>,
+    local: Arc<Semaphore>,
+    remote: Arc<Semaphore>,
 }
 
 /// A command of another process, well understood.
@@ -33,6 +38,9 @@ impl Received {
     /// In words, if it is no command that may be sent.
     pub(crate) fn decode(encoded: &[u8]) -> Result<Self, String> {
         let call = Call::decode(encoded)?;
+        // Whoever sends it may not have looked.
+        let served = call.command.check_served();
+        served.map_err(|failure| failure.message)?;
         match call.command.db() {
             Some(_) => Ok(Self(call)),
             None => Err("this command has nothing to do with a running host".into()),
@@ -53,21 +61,25 @@ impl Received {
 impl Default for Commands {
     fn default() -> Self {
         Self {
-            free: Arc::new(Semaphore::new(COMMANDS_MAX)),
+            local: Arc::new(Semaphore::new(LOCAL_MAX)),
+            remote: Arc::new(Semaphore::new(REMOTE_MAX)),
         }
     }
 }
 
 impl Commands {
-    /// What a command says, encoded, as it says it; nothing if too many are carried out just now.
+    /// What a command says, encoded, as it says it, from this machine or elsewhere; nothing if too many are carried out just now.
     /// Who does not take it any more ends the command.
     pub(crate) fn carry_out(
         &self,
         host: Arc<Host>,
         stopping: Stopping,
         Received(call): Received,
+        is_local: bool,
+        place: Option<OwnedSemaphorePermit>,
     ) -> Option<impl Stream<Item = Vec<u8>> + Send + use<>> {
-        let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
+        let free = if is_local { &self.local } else { &self.remote };
+        let permit = Arc::clone(free).try_acquire_owned().ok()?;
         let (to, said) = mpsc::channel(SAID_AHEAD_MAX);
         let caller = Caller {
             host,
@@ -77,7 +89,7 @@ impl Commands {
         };
         let handle = Handle::current();
         let thread = std::thread::Builder::new().name("wfhost command".into());
-        let command = move || handle.block_on(carried_out(caller, call, permit));
+        let command = move || handle.block_on(carried_out(caller, call, (permit, place)));
         // Without a thread nobody says anything, and the caller is told that it was cut off.
         let _ = thread.spawn(command);
         Some(futures_util::stream::unfold(said, |mut said| async move {
@@ -87,7 +99,12 @@ impl Commands {
     }
 }
 
-async fn carried_out(caller: Caller, call: Call, _permit: OwnedSemaphorePermit) {
+/// `_places` are held until it has ended.
+async fn carried_out(
+    caller: Caller,
+    call: Call,
+    _places: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
+) {
     let Caller {
         host, to, stopping, ..
     } = caller.clone();

@@ -45,6 +45,7 @@ pub(super) struct Start {
 pub(super) struct Starting {
     /// Modules to deploy: .wasm files, or folders of Cargo packages, which are compiled first
     #[arg(value_name = "PATH")]
+    #[serde(skip)]
     pub(super) paths: Vec<PathBuf>,
     /// The workflow to start; may be left out if the modules have one
     #[arg(long, value_name = "NAME")]

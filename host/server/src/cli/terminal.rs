@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::NamedTempFile;
 use tokio::runtime::Handle;
@@ -83,13 +84,30 @@ pub(super) fn print(line: &str) -> Result<(), Failure> {
         None => writeln!(io::stdout().lock(), "{line}"),
     };
     match printed {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+            if Caller::get().is_none() {
+                GONE.store(true, Ordering::Relaxed);
+            }
+            Ok(())
+        }
+        Err(error) => Err(Failure::new(
             Exit::Host,
             format!("cannot write the result: {error}"),
         )),
-        _ => Ok(()),
+        Ok(()) => Ok(()),
     }
 }
+
+/// Whether nobody reads stdout any more. What goes on without end ends then.
+pub(super) fn is_gone() -> bool {
+    match Caller::get() {
+        Some(caller) => caller.to.is_closed(),
+        None => GONE.load(Ordering::Relaxed),
+    }
+}
+
+/// The reader of this process's stdout has gone away.
+static GONE: AtomicBool = AtomicBool::new(false);
 
 /// One line to stderr, or to the log if that is JSON. There is nobody to tell if that fails.
 pub(super) fn say(line: std::fmt::Arguments<'_>) {

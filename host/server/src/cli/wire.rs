@@ -17,6 +17,9 @@ pub(crate) const VERSION_HEADER: &str = "wfhost-version";
 /// The version of this side.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The largest payload twice, as an argument and as it was typed, and what stands around them.
+const HEAD_BYTES_MAX: usize = 36 * 1024 * 1024;
+
 /// What goes first: the command, and of the modules what their bytes, which follow, are.
 #[derive(Serialize, Deserialize)]
 struct Head<C> {
@@ -63,6 +66,11 @@ impl Call {
     /// In words, if it is no command of this version.
     pub(super) fn decode(encoded: &[u8]) -> Result<Self, String> {
         let end = encoded.iter().position(|byte| *byte == b'\n');
+        if end.unwrap_or(encoded.len()) > HEAD_BYTES_MAX {
+            return Err(format!(
+                "it has more than {HEAD_BYTES_MAX} bytes beside its modules"
+            ));
+        }
         let (head, mut rest) = encoded.split_at(end.unwrap_or(encoded.len()));
         rest = rest.get(1..).unwrap_or_default();
         let head = serde_json::from_slice::<Head<Call>>(head);

@@ -14,12 +14,16 @@ use futures_util::StreamExt as _;
 use super::Served;
 use super::api::Problem;
 use super::guard::Granted;
+use super::limits;
+use super::local::Local;
+use super::token::Scope;
 use crate::cli::served::Received;
-use crate::cli::wire::{VERSION, VERSION_HEADER};
+use crate::cli::wire::{self, VERSION, VERSION_HEADER};
 
 pub(super) async fn carry_out(
     State(served): State<Served>,
     Extension(granted): Extension<Granted>,
+    local: Option<Extension<Local>>,
     headers: HeaderMap,
     encoded: Bytes,
 ) -> Result<Response, Problem> {
@@ -40,13 +44,20 @@ pub(super) async fn carry_out(
         Problem::new(StatusCode::BAD_REQUEST, "bad-command", why)
     })?;
     granted.check(received.scope())?;
+    let place = match received.scope() {
+        Scope::Read => None,
+        Scope::Operate | Scope::Deploy => match limits::admit(&served, wire::PATH) {
+            Ok(place) => Some(place),
+            Err(busy) => return Ok(*busy),
+        },
+    };
     let Served {
         host,
         stopping,
         commands,
         ..
     } = served;
-    let said = commands.carry_out(host, stopping, received);
+    let said = commands.carry_out(host, stopping, received, local.is_some(), place);
     let said = said.ok_or_else(|| {
         let why = "the host carries out as many commands as it may; try again in a moment";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", why)

@@ -168,8 +168,8 @@ impl Refusal {
 /// name as the host.
 fn foreign(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|it| it.to_str().ok());
-    let host = text(header::HOST).and_then(|it| it.parse::<Authority>().ok());
-    let local = host.is_none_or(|host| is_local(host.host()));
+    let host = text(header::HOST).map(str::parse::<Authority>);
+    let local = host.is_none_or(|host| host.is_ok_and(|host| is_local(host.host())));
     let origin = text(header::ORIGIN);
     let same = origin.is_none_or(|origin| {
         let authority = origin.split_once("://").map(|(_, authority)| authority);

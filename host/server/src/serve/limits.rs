@@ -77,19 +77,30 @@ async fn limited(served: &Served, request: Request, next: Next) -> Result<Respon
         () = served.stopping.told() => return Ok(Problem::stopping().into_response()),
     };
     let _under_way = match makes_work {
-        true => Some(
-            Arc::clone(&served.places)
-                .try_acquire_owned()
-                .map_err(|_| {
-                    let max = served.options.in_flight_max;
-                    Limit::Busy(format!(
-                        "{max} requests are under way, and more are not taken"
-                    ))
-                })?,
-        ),
+        true => Some(place(served)?),
         false => None,
     };
     Ok(next.run(request).await)
+}
+
+/// A place for something that makes work and comes otherwise than as a request of its own.
+///
+/// # Errors
+/// The answer to who comes while there is none.
+pub(super) fn admit(served: &Served, path: &str) -> Result<OwnedSemaphorePermit, Box<Response>> {
+    let sent_away = |limit: Limit| Box::new(limit.answer(path));
+    strained(served).map_err(sent_away)?;
+    place(served).map_err(sent_away)
+}
+
+fn place(served: &Served) -> Result<OwnedSemaphorePermit, Limit> {
+    let place = Arc::clone(&served.places).try_acquire_owned();
+    place.map_err(|_| {
+        let max = served.options.in_flight_max;
+        Limit::Busy(format!(
+            "{max} requests are under way, and more are not taken"
+        ))
+    })
 }
 
 /// Whether the host has more to do than it should.

@@ -4,7 +4,7 @@
 use std::fs::{File, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixStream};
@@ -24,7 +24,17 @@ pub struct LocalSocket {
 }
 
 /// Is there as long as this is.
-pub(super) struct SocketFile(PathBuf);
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Another host may have put its own there.
+    id: (u64, u64),
+}
+
+/// Which file it is.
+fn id(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = std::fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
 
 /// Where the socket of a data file is: beside the file itself, whatever links lead to it.
 pub(crate) fn path(db: &Path) -> PathBuf {
@@ -53,16 +63,19 @@ impl LocalSocket {
         let unnamed = hidden.path().join("sock");
         let listener = with_address(&unnamed, |address| UnixListener::bind(address))?;
         std::fs::set_permissions(&unnamed, Permissions::from_mode(rights))?;
+        let id = id(&unnamed)?;
         std::fs::rename(&unnamed, &path)?;
-        let _file = SocketFile(path);
+        let _file = SocketFile { path, id };
         Ok(Self { listener, _file })
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // One that stays is left over, and hurts nobody.
-        let _ = std::fs::remove_file(&self.0);
+        if id(&self.path).is_ok_and(|id| id == self.id) {
+            // One that stays is left over, and hurts nobody.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -14,6 +14,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::api::Problem;
 use super::dapr::DaprError;
+use wfhost_store::OpenError;
+
 use crate::error::Error;
 use crate::host::{Host, blocking};
 
@@ -82,18 +84,23 @@ impl Failed {
 
 /// Opens the data file of a host that has failed, and was closed, as soon as that can be done, and
 /// drives its instances.
+///
+/// # Errors
+/// If another process has taken the file meanwhile.
 pub(super) async fn open_again(
     open: impl Fn() -> Result<Host, Error> + Send + Sync + 'static,
-) -> Host {
+) -> Result<Host, Error> {
     let open = Arc::new(open);
     loop {
         tokio::time::sleep(OPEN_AGAIN_AFTER).await;
         let open = Arc::clone(&open);
-        let Ok(host) = blocking(move || open()).await else {
-            continue;
+        let host = match blocking(move || open()).await {
+            Ok(host) => host,
+            Err(error @ Error::Open(OpenError::InUse { .. })) => return Err(error),
+            Err(_) => continue,
         };
         if host.drive_all().await.is_ok() {
-            return host;
+            return Ok(host);
         }
         // It has failed again.
         let _ = host.close().await;

@@ -19,8 +19,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use wfhost_core::Trace;
+
 use super::Served;
 use super::api::{KEY_BYTES_MAX, Problem, Whole};
+use super::observe::Caller;
 use crate::error::Error;
 use crate::start::StartRequest;
 use crate::{Event, InstanceId, Name};
@@ -272,6 +275,7 @@ fn within<T>(key: &str, result: Result<T, String>) -> Result<T, String> {
 pub(super) async fn receive(
     State(served): State<Served>,
     Path(name): Path<String>,
+    Caller(trace): Caller,
     parts: Parts,
     Whole(bytes): Whole,
 ) -> Result<Response, Problem> {
@@ -288,7 +292,7 @@ pub(super) async fn receive(
         false => Value::Null,
     };
     let incoming = Incoming::new(&parts, &body).map_err(bad)?;
-    let id = act(&served, webhook, &incoming).await?;
+    let id = act(&served, webhook, &incoming, trace).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "id": id.as_str() }))).into_response())
 }
 
@@ -306,6 +310,7 @@ async fn act(
     served: &Served,
     webhook: &Webhook,
     incoming: &Incoming<'_>,
+    trace: Option<Trace>,
 ) -> Result<InstanceId, Problem> {
     let text = |text: &Text| text.fill(incoming).map_err(bad);
     let key = webhook.key.as_ref().map(text).transpose()?;
@@ -331,6 +336,7 @@ async fn act(
                     .transpose()?,
                 tags: tags.collect::<Result<_, Problem>>()?,
                 key,
+                trace,
                 ..StartRequest::new(workflow.clone(), crate::Json::of(&input))
             };
             Ok(served.host.start(request).await?)

@@ -63,13 +63,21 @@ pub(super) async fn list(
         .host
         .scan_state(&range.prefix, range.after.as_deref(), limit)
         .await?;
-    let next = found
-        .last()
-        .filter(|_| found.len() == limit)
-        .map(|(key, _)| key.clone());
-    let entries = found.iter().map(|(key, entry)| row(key, entry)).collect();
+    let mut bytes = 0_usize;
+    let small = found.iter().take_while(|(_, entry)| {
+        let before = bytes;
+        bytes = bytes.saturating_add(entry.value.bytes());
+        before < PAGE_BYTES_MAX
+    });
+    let entries: Vec<_> = small.map(|(key, entry)| row(key, entry)).collect();
+    let more = found.len() == limit || entries.len() < found.len();
+    let last = entries.last().filter(|_| more);
+    let next = last.map(|row| row.key.clone());
     Ok(shown(Entries { entries, next }))
 }
+
+/// A page ends with the value that reaches so many bytes.
+const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 fn row(key: &str, entry: &Entry) -> Row {
     Row {

@@ -177,6 +177,9 @@ async fn delete(
     write(&served, &store, "ERR_STATE_DELETE", vec![request]).await
 }
 
+/// The most that one answer brings, in bytes of values.
+const BULK_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 async fn bulk(
     State(served): State<Served>,
     At(store): At<String>,
@@ -189,14 +192,21 @@ async fn bulk(
             "{KEYS_MAX} keys are the most"
         )));
     }
-    let mut found = Vec::new();
+    let (mut found, mut bytes) = (Vec::new(), 0_usize);
     for key in keys {
         found.push(match served.host.state(&key).await {
-            Ok(Some(entry)) => json!({
-                "key": key,
-                "data": entry.value.value(),
-                "etag": entry.version.to_string(),
-            }),
+            Ok(Some(entry)) => {
+                bytes = bytes.saturating_add(entry.value.bytes());
+                if bytes > BULK_BYTES_MAX {
+                    let why = format!("{BULK_BYTES_MAX} bytes are the most; ask for fewer keys");
+                    return Err(DaprError::malformed(why));
+                }
+                json!({
+                    "key": key,
+                    "data": entry.value.value(),
+                    "etag": entry.version.to_string(),
+                })
+            }
             Ok(None) => json!({ "key": key }),
             Err(error) => json!({ "key": key, "error": chain(&error) }),
         });
