@@ -22,7 +22,8 @@ pub(in crate::serve) struct Problem {
     code: &'static str,
     title: Option<&'static str>,
     detail: String,
-    failure: Option<view::Failure>,
+    /// It is rare, and large.
+    failure: Option<Box<view::Failure>>,
 }
 
 /// All problems that there are: the code, the status, and what has happened. The document describes
@@ -194,7 +195,7 @@ impl Problem {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         Self {
             title: Some("the workflow refused"),
-            failure: Some(failure.into()),
+            failure: Some(Box::new(failure.into())),
             ..Self::new(status, "refused", &failure.message)
         }
     }
@@ -230,7 +231,7 @@ impl IntoResponse for Problem {
             status: self.status.as_u16(),
             detail: self.detail,
             code: self.code.into(),
-            failure: self.failure,
+            failure: self.failure.map(|failure| *failure),
         });
         let mut response = (self.status, body).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
