@@ -168,6 +168,7 @@ fn bound(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             let bits = match fields.get("format").and_then(Value::as_str) {
+                Some("u-int16") => Some(("uint16", u64::from(u16::MAX))),
                 Some("u-int32") => Some(("uint32", u64::from(u32::MAX))),
                 Some("u-int64" | "uint64") => Some(("uint64", u64::MAX)),
                 _ => None,
