@@ -113,6 +113,7 @@ fn the_document_is_openapi_3_1() {
     for field in ["title", "version"] {
         assert!(document.0["info"][field].is_string(), "{field}");
     }
+    assert!(!document.0.to_string().contains("u-int"));
     let mut found = BTreeSet::new();
     references(&document.0, &mut found);
     assert!(found.len() > 20, "{found:?}");

@@ -163,16 +163,19 @@ fn refusal(problems: &[(&str, &str)]) -> Value {
     })
 }
 
-/// A number that is stored in so many bits has a maximum.
+/// A number that is stored in so many bits has a maximum. `utoipa` writes `u-int64` for the format
+/// that the registry of formats has as `uint64`.
 fn bound(value: &mut Value) {
     match value {
         Value::Object(fields) => {
-            let maximum = match fields.get("format").and_then(Value::as_str) {
-                Some("uint32") => Some(u64::from(u32::MAX)),
-                Some("uint64") => Some(u64::MAX),
+            let bits = match fields.get("format").and_then(Value::as_str) {
+                Some("u-int16") => Some(("uint16", u64::from(u16::MAX))),
+                Some("u-int32") => Some(("uint32", u64::from(u32::MAX))),
+                Some("u-int64" | "uint64") => Some(("uint64", u64::MAX)),
                 _ => None,
             };
-            if let Some(maximum) = maximum {
+            if let Some((format, maximum)) = bits {
+                fields.insert("format".into(), format.into());
                 fields.entry("maximum").or_insert(maximum.into());
             }
             fields.values_mut().for_each(bound);
