@@ -263,3 +263,114 @@ fn a_host_that_stops_tells_who_waits_and_a_caller_who_goes_ends_his_command() {
     assert!(rest.contains("the host stops"), "{rest}");
     assert_eq!(waits.wait().unwrap().code(), Some(4));
 }
+
+#[test]
+fn a_command_needs_as_much_of_its_token_as_the_route_that_does_the_same() {
+    let shell = Shell::new();
+    let secret = |scope: &str| format!("the-secret-for-{scope}");
+    let mut config = format!(
+        "listen = \"127.0.0.1:0\"\nmodules = [{:?}]\n",
+        module("scripted")
+    );
+    for scope in ["read", "operate", "deploy"] {
+        shell.write(scope, secret(scope));
+        config += &format!(
+            "[[tokens]]\nname = \"{scope}\"\nscope = \"{scope}\"\nsecret = {{ file = \"{scope}\" }}\n"
+        );
+    }
+    let server = Server::configured(shell, &config, &[]);
+    let url = format!("http://{}", server.address());
+    let orders = module("order-processing");
+    let orders = orders.to_str().unwrap();
+    for (line, needed) in [
+        (
+            vec![
+                "start",
+                "--workflow",
+                "Script",
+                "--id",
+                "a",
+                "--input",
+                "[]",
+            ],
+            "operate",
+        ),
+        (vec!["wait", "a"], "read"),
+        (vec!["export", "a", "-o", "a.capsule"], "read"),
+        (vec!["state", "list"], "read"),
+        (vec!["state", "set", "k", "1"], "operate"),
+        (vec!["purge", "a"], "operate"),
+        (vec!["start", orders, "--id", "o"], "deploy"),
+        (vec!["modules", "gc"], "deploy"),
+    ] {
+        let mut lets = false;
+        for scope in ["read", "operate", "deploy"] {
+            lets |= scope == needed;
+            let mut command = server.shell.command(&line);
+            command.env("WFHOST_SERVER", &url);
+            command.env("WFHOST_TOKEN", secret(scope));
+            let ran = Ran::from(command.output().unwrap());
+            let refused = ran.err.contains("it takes one with the scope");
+            assert_eq!(refused, !lets, "{line:?} with {scope}: {ran:?}");
+            assert!(!refused || ran.code == Some(2), "{ran:?}");
+            if lets {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_named_wins_over_a_host_that_the_environment_names() {
+    let shell = Shell::new();
+    shell
+        .run(&["deploy", module("scripted").to_str().unwrap()])
+        .ok(0);
+    let nobody = "http://127.0.0.1:1";
+    for (line, code) in [
+        (vec!["list", "--db", "wfhost.redb"], 0),
+        (vec!["list", "--db=wfhost.redb"], 0),
+        (vec!["modules", "list", "--db", "wfhost.redb"], 0),
+        (vec!["list"], 4),
+        (vec!["list", "--db", "wfhost.redb", "--server", nobody], 4),
+    ] {
+        let mut command = shell.command(&line);
+        command.env("WFHOST_SERVER", nobody);
+        let ran = Ran::from(command.output().unwrap());
+        assert_eq!(ran.code, Some(code), "{line:?}: {ran:?}");
+    }
+}
+
+/// Commands that did not wait for signals themselves were deaf to them, and what has no end went on
+/// though nobody read it.
+#[test]
+fn a_command_ends_when_it_is_told_to_and_when_nobody_reads_it() {
+    let server = Server::start(&[]);
+    // It accepts, and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let mut list = server
+        .shell
+        .command(&["list", "--server", &url])
+        .spawn()
+        .unwrap();
+    let _asked = silent.accept().unwrap();
+    let kill = std::process::Command::new("kill")
+        .args(["-INT", &list.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+    assert_eq!(list.wait().unwrap().code(), Some(130));
+    let mut watch = server
+        .shell
+        .command(&["watch", "--json", "--interval", "100ms"]);
+    let mut watch = watch.stdout(Stdio::piped()).spawn().unwrap();
+    let mut shown = [0; 1];
+    watch
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut shown)
+        .unwrap();
+    drop(watch.stdout.take());
+    assert_eq!(watch.wait().unwrap().code(), Some(0));
+}

@@ -140,3 +140,59 @@ impl Incoming {
         Ok(Some(said))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::Cli;
+    use super::*;
+
+    /// A host that is sent one could be made to read, or to build, what is there.
+    #[test]
+    fn no_path_travels_with_a_command() {
+        let path = "some/where";
+        for line in [
+            vec!["run", path, "--watch", path, "--id", "a"],
+            vec!["start", path],
+            vec!["deploy", path],
+            vec!["replay", "a", path],
+        ] {
+            let cli = Cli::parse_from([&["wfhost"], line.as_slice()].concat());
+            let call = Call {
+                command: cli.command,
+                args: Vec::new(),
+                uploads: Vec::new(),
+            };
+            let encoded = String::from_utf8(call.encode().unwrap()).unwrap();
+            assert!(!encoded.contains(path), "{encoded}");
+            assert!(Call::decode(encoded.as_bytes()).is_ok(), "{encoded}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_comes_in_whole_however_it_is_cut() {
+        let all = [
+            Said::Out("a line".into()),
+            Said::Part(b"{\n\0".to_vec()),
+            Said::Err(String::new()),
+            Said::Exit(Exit::Stalled),
+        ];
+        let encoded: Vec<u8> = all.into_iter().flat_map(Said::encode).collect();
+        let (mut incoming, mut said) = (Incoming::default(), Vec::new());
+        for byte in encoded {
+            incoming.add(&[byte]);
+            while let Some(next) = incoming.next().unwrap() {
+                said.push(match next {
+                    Said::Out(line) => format!("out {line}"),
+                    Said::Err(line) => format!("err {line}"),
+                    Said::Part(part) => format!("part {part:?}"),
+                    Said::Exit(exit) => format!("exit {}", exit as u8),
+                });
+            }
+        }
+        assert_eq!(said, ["out a line", "part [123, 10, 0]", "err ", "exit 3"]);
+        incoming.add(b"nothing that a host says\n");
+        assert!(incoming.next().is_err());
+    }
+}
