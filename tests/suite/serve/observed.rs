@@ -238,7 +238,10 @@ fn the_log_is_json_line_by_line_and_tells_of_lives_stalls_and_failures() {
         found[0].clone()
     };
     let started = find("instance started", "instance", "a");
-    assert_eq!((&started["run"], &started["level"]), (&run, &json!("DEBUG")));
+    assert_eq!(
+        (&started["run"], &started["level"]),
+        (&run, &json!("DEBUG"))
+    );
     assert_eq!(started["workflow"], "Script");
     assert!(started["module"].as_str().unwrap().starts_with("sha256:"));
     assert_eq!(find("instance started", "instance", "kid")["parent"], "a");
