@@ -68,6 +68,20 @@ impl PartialSchema for Tag {
     }
 }
 
+/// A status of what has ended.
+pub(super) struct EndedStatus;
+
+impl ToSchema for EndedStatus {}
+
+impl PartialSchema for EndedStatus {
+    fn schema() -> RefOr<Schema> {
+        let ended = Status::ALL.into_iter().filter(|it| it.has_ended());
+        let words = ended.map(Status::as_str);
+        let schema = ObjectBuilder::new().schema_type(Type::String);
+        schema.enum_values(Some(words)).into()
+    }
+}
+
 impl Filter {
     pub(super) fn query(&self, host: &Host) -> Result<Query, Problem> {
         let times =

@@ -14,7 +14,7 @@ use serde_json::Value;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, ToSchema};
 
-use super::filter::{Filter, Tag, statuses, tags, time};
+use super::filter::{EndedStatus, Filter, Tag, statuses, tags, time};
 use super::{Answer, At, Body, Once, One, Parameters, Problem, shown, whole};
 use crate::asking::Children;
 use crate::follow::Followed;
@@ -372,7 +372,7 @@ pub(super) struct PurgingAll {
     #[param(value_type = Called)]
     workflow: Option<Name>,
     /// Any of these.
-    #[param(value_type = Vec<view::Status>, style = Form, explode = false)]
+    #[param(value_type = Vec<EndedStatus>, style = Form, explode = false)]
     status: Option<String>,
     /// All of these, each `KEY=VALUE`.
     #[param(value_type = Vec<Tag>, style = Form, explode = false)]

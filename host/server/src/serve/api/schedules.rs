@@ -102,7 +102,7 @@ pub(super) struct Setting {
     tags: BTreeMap<String, String>,
     #[serde(default)]
     #[schema(value_type = Option<OverlapWord>)]
-    overlap: Overlap,
+    overlap: Option<Overlap>,
     /// How far back missed firings are made up; `1h` if it is left out, `0s` for not at all.
     #[schema(examples("1h"))]
     catch_up: Option<String>,
@@ -123,7 +123,7 @@ impl Setting {
         let until = self.until.as_deref().map(|text| time("until", text));
         Ok(Schedule {
             tags: self.tags.into_iter().collect(),
-            overlap: self.overlap,
+            overlap: self.overlap.unwrap_or_default(),
             catch_up_ms: match &self.catch_up {
                 Some(text) => catch_up(text)?,
                 None => schedule.catch_up_ms,
