@@ -96,6 +96,39 @@ async fn a_client_that_does_not_go_on_does_not_keep_the_host() {
     }
 }
 
+/// Whoever asked and did not read the answers had a place among the connections for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_no_answer_makes_room_for_others() {
+    let host = wfhost::Host::in_memory(wfhost::Options::default()).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let options = wfhost::serve::ServeOptions {
+        connections_max: 1,
+        answer_pause_max: std::time::Duration::from_millis(50),
+        ..Default::default()
+    };
+    let served = tokio::task::spawn_blocking(move || {
+        let ask = |path: &str| {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+            stream.write_all(request.as_bytes()).unwrap();
+            stream
+        };
+        let mut greedy = ask("/api/v1/openapi.json");
+        let more = "GET /api/v1/openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(200);
+        // More than the system takes for both sides.
+        greedy.write_all(more.as_bytes()).unwrap();
+        let mut told = [0; 12];
+        ask("/api/v1/health").read_exact(&mut told).unwrap();
+        assert_eq!(&told, b"HTTP/1.1 200");
+        drop(greedy);
+    });
+    let stop = async { served.await.unwrap() };
+    wfhost::serve::serve(host, vec![listener], None, options, stop, async |_| {})
+        .await
+        .unwrap();
+}
+
 #[test]
 fn with_a_token_nobody_is_served_who_does_not_show_it() {
     let server = Server::start(&["--token", "secret-of-16-letters"]);

@@ -63,6 +63,10 @@ pub struct ServeOptions {
     pub bodies_bytes_max: usize,
     /// How long a body may pause on its way before its request is given up.
     pub body_pause_max: Duration,
+    /// How long the whole body of a request may take on its way, however it comes.
+    pub body_time_max: Duration,
+    /// How long a client may take nothing of an answer before its connection is closed.
+    pub answer_pause_max: Duration,
     /// How long a connection may take to bring the whole head of a request, its first or its next,
     /// before it is closed.
     pub head_time_max: Duration,
@@ -91,6 +95,8 @@ impl Default for ServeOptions {
             body_bytes_max: 72 * 1024 * 1024,
             bodies_bytes_max: 512 * 1024 * 1024,
             body_pause_max: Duration::from_secs(30),
+            body_time_max: Duration::from_mins(10),
+            answer_pause_max: Duration::from_mins(1),
             head_time_max: Duration::from_secs(30),
             // With what else a host opens below the 1,024 files that a process usually may.
             connections_max: 900,
@@ -306,6 +312,7 @@ fn take(
         stopping: served.stopping.clone(),
         tls: served.options.tls.clone(),
         head_time_max: served.options.head_time_max,
+        answer_pause_max: served.options.answer_pause_max,
         places: Arc::new(Semaphore::new(served.options.connections_max)),
     };
     let nearby = Connections {

@@ -63,6 +63,8 @@ pub(crate) struct Requests {
     body_bytes_max: Option<NonZeroUsize>,
     bodies_bytes_max: Option<NonZeroUsize>,
     body_pause_max: Option<Time>,
+    body_time_max: Option<Time>,
+    answer_pause_max: Option<Time>,
     head_time_max: Option<Time>,
     connections_max: Option<NonZeroUsize>,
     in_flight_max: Option<NonZeroUsize>,
@@ -76,6 +78,8 @@ impl Requests {
         put(self.body_bytes_max, &mut options.body_bytes_max);
         put(self.bodies_bytes_max, &mut options.bodies_bytes_max);
         put(self.body_pause_max, &mut options.body_pause_max);
+        put(self.body_time_max, &mut options.body_time_max);
+        put(self.answer_pause_max, &mut options.answer_pause_max);
         put(self.head_time_max, &mut options.head_time_max);
         put(self.connections_max, &mut options.connections_max);
         put(self.in_flight_max, &mut options.in_flight_max);

@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
 
 use super::{LocalSocket, Stopping, Tls};
@@ -38,6 +39,7 @@ pub(super) struct Connections {
     pub(super) stopping: Stopping,
     pub(super) tls: Option<Tls>,
     pub(super) head_time_max: Duration,
+    pub(super) answer_pause_max: Duration,
     /// One place for each connection that there may be.
     pub(super) places: Arc<Semaphore>,
 }
@@ -134,6 +136,9 @@ impl Connections {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(self.head_time_max);
+        let mut stream = Box::pin(TimeoutStream::new(stream));
+        let answer_pause_max = Some(self.answer_pause_max);
+        stream.as_mut().set_write_timeout_pinned(answer_pause_max);
         let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
         // A client that breaks off is its own concern.
         tokio::select! {

@@ -30,7 +30,7 @@ pub(super) enum Limit {
     Busy(String),
     /// The body is larger than may be.
     TooLarge { bytes_max: usize },
-    /// The body does not come.
+    /// The body does not come, for so long or in that time.
     Slow { pause_max: Duration },
     /// The body broke off.
     Broken(String),
@@ -71,9 +71,12 @@ async fn limited(served: &Served, request: Request, next: Next) -> Result<Respon
     };
     let bytes_max = bytes_max.min(served.options.body_bytes_max);
     let pause_max = served.options.body_pause_max;
+    let time_max = served.options.body_time_max;
     let body = with_body(request, bytes_max, pause_max, &served.room);
     let (request, _room) = tokio::select! {
-        body = body => body?,
+        body = tokio::time::timeout(time_max, body) => {
+            body.map_err(|_| Limit::Slow { pause_max: time_max })??
+        }
         () = served.stopping.told() => return Ok(Problem::stopping().into_response()),
     };
     let _under_way = match makes_work {
@@ -235,7 +238,7 @@ impl Limit {
                 StatusCode::REQUEST_TIMEOUT,
                 "slow-body",
                 "ERR_REQUEST_TIMEOUT",
-                format!("nothing more of the body came for {pause_max:?}"),
+                format!("the body did not come within {pause_max:?}"),
             ),
             Self::Broken(error) => (
                 StatusCode::BAD_REQUEST,
