@@ -74,6 +74,8 @@ async fn limited(served: &Served, request: Request, next: Next) -> Result<Respon
     let time_max = served.options.body_time_max;
     let body = with_body(request, bytes_max, pause_max, &served.room);
     let (request, _room) = tokio::select! {
+        // One that is here whole is served, also by a host that stops.
+        biased;
         body = tokio::time::timeout(time_max, body) => {
             body.map_err(|_| Limit::Slow { pause_max: time_max })??
         }
