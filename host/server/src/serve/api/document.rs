@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 use utoipa::{OpenApi, ToSchema as _};
 
-use super::filter::Tag;
+use super::filter::{EndedStatus, Tag};
 use super::problem::{Details, PROBLEMS};
 use super::{ROOT, described};
 
@@ -28,7 +28,7 @@ use super::{ROOT, described};
         (name = "modules", description = "WebAssembly modules, and what their names mean."),
         (name = "service", description = "The host itself."),
     ),
-    components(schemas(Details, Tag)),
+    components(schemas(Details, EndedStatus, Tag)),
 )]
 struct Frame;
 
