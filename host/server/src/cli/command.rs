@@ -218,7 +218,8 @@ impl Command {
         )
     }
 
-    /// Whether a running host can carry it out as it was given.
+    /// Whether a running host can carry it out as it was given. What is refused here does not travel,
+    /// so that the host need not look again.
     pub(super) fn check_served(&self) -> Result<(), Failure> {
         let hosting = match self {
             Self::Run(run) => run.hosting()?,

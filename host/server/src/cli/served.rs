@@ -38,9 +38,6 @@ impl Received {
     /// In words, if it is no command that may be sent.
     pub(crate) fn decode(encoded: &[u8]) -> Result<Self, String> {
         let call = Call::decode(encoded)?;
-        // Whoever sends it may not have looked.
-        let served = call.command.check_served();
-        served.map_err(|failure| failure.message)?;
         match call.command.db() {
             Some(_) => Ok(Self(call)),
             None => Err("this command has nothing to do with a running host".into()),
@@ -68,8 +65,8 @@ impl Default for Commands {
 }
 
 impl Commands {
-    /// What a command says, encoded, as it says it, from this machine or elsewhere; nothing if too many are carried out just now.
-    /// Who does not take it any more ends the command.
+    /// What a command from this machine or elsewhere says, encoded, as it says it; nothing if too
+    /// many are carried out just now. Who does not take it any more ends the command.
     pub(crate) fn carry_out(
         &self,
         host: Arc<Host>,

@@ -1,3 +1,5 @@
+//! The example of the documentation, and what is told of mistakes.
+
 use std::path::Path;
 
 use super::*;

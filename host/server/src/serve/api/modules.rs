@@ -29,7 +29,6 @@ pub(super) struct Modules {
     get, path = "/modules", tag = "modules", operation_id = "list_modules",
     responses((status = 200, description = "All of them.", body = Modules)),
 )]
-
 pub(super) async fn list(State(served): State<Served>) -> Result<Json<Value>, Problem> {
     let bindings = served.host.bindings()?;
     let modules = served.host.modules()?;
